@@ -1,0 +1,217 @@
+"""Every setting, its type, its default and what it is for.
+
+Frozen, and an unknown key is an error. Constructing `Settings` reads nothing but its arguments;
+`loading.load_settings` brings command line, environment and file together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .values import (
+    AbsolutePath,
+    BaseURL,
+    Count,
+    Grace,
+    Headers,
+    Host,
+    Level,
+    Limit,
+    Name,
+    Port,
+    Prefix,
+    ProxyURL,
+    Seconds,
+    Secret,
+    Size,
+    SizeOrNone,
+)
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, unknown keys refused, inputs never echoed by errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Timeouts(Section):
+    """Seconds; none of them ends an answer that keeps coming, except `total_s`."""
+
+    connect_s: Seconds = Field(default=5.0, description="connecting to the upstream, TLS included")
+    headers_s: Seconds = Field(
+        default=600.0, description="from the request sent to the answer's headers"
+    )
+    idle_s: Seconds = Field(default=300.0, description="silence between two pieces of an answer")
+    total_s: Seconds | None = Field(
+        default=None, description="the whole exchange; null is no limit"
+    )
+    pool_s: Seconds = Field(
+        default=5.0, description="waiting for a free upstream connection, then 503"
+    )
+    client_write_s: Seconds = Field(
+        default=60.0, description="a client that does not read its answer"
+    )
+    request_head_s: Seconds = Field(
+        default=10.0, description="a client that is slow with its headers"
+    )
+    request_body_s: Seconds = Field(default=60.0, description="a client that stalls in its upload")
+    keep_alive_s: Seconds = Field(
+        default=75.0, description="an idle client connection is kept open"
+    )
+
+
+class Limits(Section):
+    """Counts and sizes; what exceeds them is refused with 4xx or 503, never cut in silence."""
+
+    connections: Limit = Field(default=4000, description="client connections at once")
+    in_flight: Limit = Field(default=2000, description="requests being served at once, then 503")
+    header_bytes: Size = Field(default=65536, description="a request's header block")
+    header_count: Limit = Field(default=100, description="a request's header lines")
+    url_bytes: Size = Field(default=16384, description="a request's path and query")
+    body_bytes: Size = Field(default=67108864, description="a request's body, then 413")
+    upstream_connections: Limit = Field(default=1000, description="connections to one upstream")
+    upstream_idle: Count = Field(default=100, description="of those, kept open while idle")
+    upstream_idle_s: Seconds = Field(default=15.0, description="seconds an idle one is reused")
+    replay_bytes: SizeOrNone = Field(
+        default=1048576, description="request body kept for a retry; above it, none"
+    )
+
+
+class Drain(Section):
+    """Seconds given to what is running when the proxy is told to stop."""
+
+    streams_s: Grace = Field(default=30.0, description="for answers to end")
+    flush_s: Grace = Field(default=5.0, description="for traces to be written")
+
+
+class Retries(Section):
+    """How often a request is tried again when nothing of it has been sent."""
+
+    connect: Count = Field(default=2, description="after a failed connect; clients retry the rest")
+
+
+class UpstreamSettings(Section):
+    """One API that requests go to. `base_url` is filled from the type's own when loaded."""
+
+    name: Name = Field(
+        default="", validate_default=False, description="in traces; default: the type"
+    )
+    type: Name = Field(default="generic", description="which provider's language it speaks")
+    base_url: BaseURL | None = Field(
+        default=None, description="where it is; default: the type's own"
+    )
+    prefix: Prefix = Field(
+        default="", description="path it is served under; none: the default upstream"
+    )
+    api_key: Secret | None = Field(
+        default=None, description="sent in place of the client's own key"
+    )
+    transport: Literal["http1", "httpx"] = Field(
+        default="http1", description="httpx for HTTP/2 and outgoing proxies, http1 for speed"
+    )
+    http2: bool = Field(default=False, description="speak HTTP/2 where the upstream does")
+    proxy: ProxyURL | None = Field(
+        default=None, repr=False, description="an outgoing http or socks5 proxy"
+    )
+    ca_file: FilePath | None = Field(default=None, description="certificates to trust, PEM")
+    headers: Headers = Field(default={}, repr=False, description="added to each request")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _imply(cls, data: object) -> object:
+        """The name follows the type; HTTP/2 and proxies bring the transport that can do them."""
+        if not isinstance(data, Mapping):
+            return data
+        implied = {"name": data.get("type", "generic")}
+        if data.get("http2") or data.get("proxy"):
+            implied["transport"] = "httpx"
+        return {**implied, **data}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.transport == "http1" and (self.http2 or self.proxy):
+            what = "http2" if self.http2 else "proxy"
+            raise ValueError(f"transport http1 cannot do {what}; write transport: httpx")
+        return self
+
+
+@dataclass(slots=True, frozen=True)
+class MiddlewareSpec:
+    """One member of the chain, as written: its name or import path, raw options, and the place."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict, repr=False)
+    where: str = ""
+
+
+def _middleware(item: object) -> object:
+    """`name`, `{name: {options}}` or `{use: "module:Class", **options}` as a `MiddlewareSpec`."""
+    if isinstance(item, MiddlewareSpec):
+        return item
+    if isinstance(item, str) and item:
+        return MiddlewareSpec(item)
+    if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
+        raise ValueError("is no middleware; write - name or - name: {option: value}")
+    if isinstance(item.get("use"), str):
+        return MiddlewareSpec(item["use"], {k: v for k, v in item.items() if k != "use"})
+    if len(item) != 1:
+        raise ValueError("needs one name; write - name: {option: value}")
+    ((name, options),) = item.items()
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"has options that are no mapping; write - {name}: {{option: value}}")
+    return MiddlewareSpec(name, options or {})
+
+
+Middleware = Annotated[MiddlewareSpec, BeforeValidator(_middleware)]
+
+
+class Settings(BaseSettings):
+    """The effective settings of one proxy process."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix="LLMTAP_"
+    )
+
+    host: Host = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=3000, description="port to listen on; 0 takes a free one")
+    log_level: Level = Field(default="info", description="debug, info, warning or error")
+    workers: Limit = Field(default=1, description="processes; each serves the same port")
+    reload: bool = Field(default=False, description="start again when code or config changes")
+    quiet: bool = Field(default=False, description="no start lines, no line per request")
+    trace_dir: AbsolutePath = Field(
+        default=Path("traces"), validate_default=True, description="folder of the traces"
+    )
+    upstreams: tuple[UpstreamSettings, ...] = Field(
+        default=(), description="the APIs to forward to"
+    )
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    drain: Drain = Drain()
+    retries: Retries = Retries()
+    middlewares: tuple[Middleware, ...] = Field(
+        default=(MiddlewareSpec("trace"),), description="the chain, first is outermost"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `loading` puts its own sources, which know their places, here."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.reload and self.workers > 1:
+            raise ValueError("reload serves with one process; take out reload or workers")
+        return self

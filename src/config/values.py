@@ -1,0 +1,165 @@
+"""The kinds of value that settings are made of: each with the check that its name promises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2 token
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[kmg]i?)?b?)", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1} | {
+    prefix + mark + byte: (1024 if mark else 1000) ** power
+    for power, prefix in enumerate("kmg", 1)
+    for mark in ("", "i")
+    for byte in ("", "b")
+}
+_FRAMING = frozenset(
+    {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+RESERVED_PATHS = frozenset({"/health", "/liveness", "/readiness"})
+
+
+def _no_bool(value: object) -> object:
+    """YAML's `yes` must not become the number 1."""
+    if isinstance(value, bool):
+        # pydantic collects a ValueError and lets a TypeError through
+        raise ValueError("expected a number, got true or false")  # noqa: TRY004
+    return value
+
+
+def _size(value: object) -> object:
+    """`64MB`, `1 MiB` as bytes; anything else is left to the type's own check."""
+    if not isinstance(value, str):
+        return _no_bool(value)
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError("is no size; write bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _base_url(value: str) -> str:
+    parts = _address(value, ("http", "https"))
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user or password; take it out and use api_key or headers")
+    if "?" in value or "#" in value:
+        raise ValueError("holds a query or fragment; end it at the path (a key belongs in api_key)")
+    return value.rstrip("/")
+
+
+def _address(value: str, schemes: tuple[str, ...]) -> SplitResult:
+    """A URL's parts: one of `schemes`, a host, a sane port. Messages never hold the value."""
+    if _CONTROL.search(value) or " " in value:
+        raise ValueError("holds a space or a control character; write it without")
+    expected = " or ".join(f"{scheme}://" for scheme in schemes[:2])
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(
+            "is no valid address; write it as https://host or https://host:port"
+        ) from error
+    if "://" not in value:
+        raise ValueError(f"has no scheme; begin it with {expected}")
+    if parts.scheme not in schemes:
+        raise ValueError(f"has a scheme that is not served; begin it with {expected}")
+    if not parts.hostname:
+        raise ValueError("names no host; write it as https://host or https://host:port")
+    if port == 0:
+        raise ValueError("has port 0; give the port that the server listens on")
+    return parts
+
+
+def _proxy(value: str) -> str:
+    _address(value, _PROXY_SCHEMES)
+    return value
+
+
+def _prefix(value: str) -> str:
+    value = value.rstrip("/") if value != "/" else value
+    if value == "":
+        return value
+    if not value.startswith("/"):
+        raise ValueError("does not begin with a slash; write it as /name")
+    if value == "/":
+        raise ValueError("is only a slash; leave it out for the default upstream")
+    if not _PREFIX.fullmatch(value) or any(part in {".", ".."} for part in value.split("/")):
+        raise ValueError("is no plain path; write it as /name")
+    if value in RESERVED_PATHS:
+        raise ValueError("is a path of the proxy's own; choose another")
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("may hold letters, digits, dot, dash and underscore only")
+    return value
+
+
+def _host(value: str) -> str:
+    value = value.removeprefix("[").removesuffix("]")
+    if not value or _CONTROL.search(value) or any(mark in value for mark in " /@"):
+        raise ValueError("is no host; give a name or an address such as 127.0.0.1")
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text:
+        raise ValueError("is empty; give a key or leave it out")
+    if _CONTROL.search(text) or text != text.strip():
+        raise ValueError(
+            "holds a line break or blank that no key has; check the variable it comes from"
+        )
+    if not text.isascii():
+        raise ValueError(
+            "holds characters that cannot be sent in a header; check the variable it comes from"
+        )
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError("holds a name that is no header name; use letters, digits and dashes")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"holds {name.lower()}, which the proxy sets itself; take it out")
+        if _CONTROL.search(text.replace("\t", " ")):
+            raise ValueError(
+                f"{name} holds a line break or control character; write it on one line"
+            )
+    return value
+
+
+def _level(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _path(value: Path) -> Path:
+    """Made absolute at once: a later change of folder must not move it."""
+    return Path.cwd() / value.expanduser()
+
+
+Port = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=65535)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+Limit = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=1)]
+SizeOrNone = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
+Grace = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)]
+BaseURL = Annotated[str, AfterValidator(_base_url)]
+ProxyURL = Annotated[str, AfterValidator(_proxy)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Name = Annotated[str, AfterValidator(_name)]
+Host = Annotated[str, AfterValidator(_host)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
+AbsolutePath = Annotated[Path, AfterValidator(_path)]
