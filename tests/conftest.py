@@ -1,0 +1,77 @@
+"""Fixtures of the black-box kit: one upstream and one proxy a module, a `case` for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.steps import reply
+from tests.support.tap import LLMTap
+from tests.support.tls import Authority
+from tests.support.upstream import Upstream
+from tests.support.wire import Header
+
+_numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("llmtap")
+    group.addoption("--crash-rounds", type=int, default=10, help="kill -9 so many times under load")
+    group.addoption("--crash-seed", type=int, default=None, help="the seed a crash run has printed")
+
+
+@pytest.fixture
+def case() -> str:
+    """A marker that no other test uses: it chooses the script and finds the trace."""
+    return f"case-{os.getpid()}-{next(_numbers):04}"
+
+
+@pytest.fixture
+def tagged(case: str) -> list[Header]:
+    """The least headers a request needs: the marker and a JSON type."""
+    return [(b"X-Case", case.encode()), (b"Content-Type", b"application/json")]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream(default=reply()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def tap(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLMTap]:
+    """The program in front of `upstream` as `--type openai`, with its defaults."""
+    started = LLMTap(tmp_path_factory.mktemp("tap"), base_url=upstream.url, args=["--quiet"])
+    try:
+        yield started.start()
+    finally:
+        started.stop()
+
+
+StartTap = Callable[..., LLMTap]
+
+
+@pytest.fixture
+def start_tap(tmp_path: Path) -> Iterator[StartTap]:
+    """Starts the program with settings of a test's own: `start_tap(config={…})`."""
+    started: list[LLMTap] = []
+
+    def start(*, wait: bool = True, **options: object) -> LLMTap:
+        tap = LLMTap(tmp_path / f"tap{len(started)}", **options)  # type: ignore[arg-type]  # its own
+        started.append(tap)
+        if wait:
+            tap.start()
+        return tap
+
+    yield start
+    for tap in started:
+        tap.stop(timeout=3)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority")).start()
