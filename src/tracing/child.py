@@ -1,0 +1,186 @@
+"""The recorder as the proxy sees it: a child process, a pipe to it, a lock they share.
+
+Messages on the pipe: u8 type, u32 length, payload.
+    W  how far the journal goes: u32 segment, u32 offset
+    S  a secret: u32 number, marshal of the list of its texts
+End of file: the proxy is done, or dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+log = logging.getLogger("llmtap.tracing")
+
+MESSAGE = struct.Struct("=cI")
+WAKE = struct.Struct("=II")
+SECRET = struct.Struct("=I")
+LOCK_NAME = "lock"
+
+_OUTBOX_BYTES = 4 << 20  # above it secrets are no longer told: the recorder then leaves out more
+_KEPT_SECRETS = 4096
+_RESTART_PAUSE_S = 1.0
+
+
+class RecorderProcess:
+    """Starts the recorder, wakes it, starts it again when it dies alone.
+
+    `settings` is what `recorder.Settings` takes, without the file descriptors. `journal` is the
+    directory both lock: whoever can take the lock knows that both are dead.
+    """
+
+    def __init__(self, journal: Path, settings: dict[str, object]) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._page_fd = -1
+        self._lock_fd = -1
+        self._pipe = -1
+        self._outbox = bytearray()
+        self._secrets: dict[int, bytes] = {}
+        self._restarting = False
+        self._started_at = 0.0
+
+    def start(self, page_fd: int) -> None:
+        """Take the lock and start the process. Raises OSError."""
+        self._page_fd = page_fd
+        self._lock_fd = os.open(
+            self._journal / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._spawn()
+
+    def _spawn(self) -> None:
+        theirs, ours = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        os.set_blocking(ours, False)
+        fds = {"pipe_fd": theirs, "page_fd": self._page_fd, "lock_fd": self._lock_fd}
+        name, environment = _module()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                # -P: a folder of the same name where the user stands must not be imported.
+                [sys.executable, "-P", "-m", name, json.dumps({**self._settings, **fds})],
+                pass_fds=tuple(fds.values()),
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                close_fds=True,
+            )
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self._started_at = time.monotonic()
+        outbox = bytearray()
+        for number, texts in self._secrets.copy().items():
+            outbox += _secret_message(number, texts)
+        self._outbox = outbox
+        self._pipe = ours
+
+    @property
+    def pid(self) -> int | None:
+        """The recorder's process id."""
+        return self._process.pid if self._process is not None else None
+
+    def secret(self, number: int, texts: bytes) -> None:
+        """Queue a secret; it is sent before the next wake."""
+        if len(self._secrets) >= _KEPT_SECRETS:
+            for old in list(self._secrets)[: _KEPT_SECRETS // 2]:
+                del self._secrets[old]
+        self._secrets[number] = texts
+        if len(self._outbox) < _OUTBOX_BYTES:
+            self._outbox += _secret_message(number, texts)
+
+    def wake(self, segment: int, offset: int) -> bool:
+        """Tell how far the journal goes. False: the recorder is dead and should be restarted."""
+        if self._restarting:
+            return True
+        if self._pipe < 0:
+            return self._too_soon()
+        # A full pipe is fine: it wakes all the same, and the next wake tells the position.
+        if not self._outbox or self._flush():
+            self._outbox += MESSAGE.pack(b"W", WAKE.size) + WAKE.pack(segment, offset)
+            self._flush()
+            if self._outbox[:1] == b"W" and len(self._outbox) == MESSAGE.size + WAKE.size:
+                self._outbox.clear()
+        return self._pipe >= 0 or self._too_soon()
+
+    def _flush(self) -> bool:
+        """Write what is queued; True if all of it went."""
+        try:
+            while self._outbox:
+                del self._outbox[: os.write(self._pipe, self._outbox)]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                log.exception("the trace recorder's pipe failed")
+            self._drop_pipe()
+            return False
+        return True
+
+    def _drop_pipe(self) -> None:
+        os.close(self._pipe)
+        self._pipe = -1
+
+    def _too_soon(self) -> bool:
+        return time.monotonic() - self._started_at < _RESTART_PAUSE_S
+
+    def restart(self) -> None:
+        """Start the recorder again after it died alone. Runs in the journal's thread."""
+        if self._pipe >= 0 or self._lock_fd < 0:
+            return
+        self._restarting = True
+        try:
+            if self._process is not None:
+                code = self._process.wait()
+                log.error("the trace recorder died (%s) and is started again", code)
+            self._spawn()
+        except OSError:
+            self._started_at = time.monotonic()
+            log.exception("the trace recorder cannot be started")
+        finally:
+            self._restarting = False
+
+    def finish(self, timeout_s: float) -> bool:
+        """Close the pipe and wait for the process to end. False: it still has work."""
+        deadline = time.monotonic() + timeout_s
+        while self._pipe >= 0 and not self._flush() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if self._pipe >= 0:
+            self._drop_pipe()
+        ended = self._wait(max(0.0, deadline - time.monotonic()))
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+        return ended
+
+    def _wait(self, timeout_s: float) -> bool:
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _secret_message(number: int, texts: bytes) -> bytes:
+    return MESSAGE.pack(b"S", SECRET.size + len(texts)) + SECRET.pack(number) + texts
+
+
+def _module() -> tuple[str, dict[str, str]]:
+    """The recorder's module by the name of the folder this package lies in, and an environment in
+    which that name can be imported: in a bare checkout (`src`), an editable install, a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    path = [str(package.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    return f"{package.name}.tracing.recorder", environment

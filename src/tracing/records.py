@@ -1,0 +1,143 @@
+"""The journal's records: what the proxy writes and the recorder reads.
+
+A segment file is a sequence of records, each beginning at a multiple of eight bytes:
+
+    u32 length      of the whole record with its header; stored last, 0: nothing here yet,
+                    END_OF_SEGMENT: go on in the next file
+    u32 exchange    which exchange it belongs to
+    u32 kind        what it is, see `Kind`
+    u32 mark        in OPEN records: 0, or what became of the trace, set by the recorder
+    f64 t           monotonic seconds
+    payload         marshal of a tuple, or a body's bytes
+
+The length is one aligned four-byte store, so a process killed at any instant leaves either the
+whole record or none of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+HEADER_BYTES = 24
+END_OF_SEGMENT = 0xFFFFFFFF
+MARSHAL_VERSION = 2  # without back references: half the time of version 4
+
+PUT_HEADER = struct.Struct("=IIId").pack_into  # at record + 4
+GET_HEADER = struct.Struct("=IIIId").unpack_from  # at record: length, exchange, kind, mark, t
+
+# A masked header's value: cannot come from the wire, where NUL is refused. Followed by its number.
+MASKED = b"\0"
+
+
+class Kind(IntEnum):
+    """What a record holds."""
+
+    OPEN = 1  # `Opened`: written before anything is forwarded
+    REQUEST_CHUNK = 2  # raw bytes
+    RESPONSE_HEAD = 3  # `Answered`
+    RESPONSE_CHUNK = 4  # raw bytes as sent to the client
+    FINISH = 5  # `Finished`
+    REQUEST_MASKED = 6  # `Masked`, instead of a chunk that holds one of the request's secrets
+    RESPONSE_MASKED = 7
+
+
+class Mark(IntEnum):
+    """What became of an exchange: the upper two bits of an OPEN record's mark.
+
+    The lower thirty are the running number among those of its kind: with them a recorder that
+    takes over from one killed between the mark and the counter knows the true count.
+    """
+
+    WRITTEN = 1
+    FAILED = 2
+    DROPPED = 3
+
+
+MARK_SHIFT = 30
+MARK_MASK = (1 << MARK_SHIFT) - 1
+
+
+class UpstreamInfo(NamedTuple):
+    """The upstream as far as a trace needs it."""
+
+    name: str
+    base_url: str
+    prefix: bytes
+    provider_type: str
+
+
+class Opened(NamedTuple):
+    """A request's head. Headers and target are masked already."""
+
+    id: str
+    received_ns: int
+    started: float
+    method: bytes
+    target: bytes
+    forward_path: bytes
+    http_version: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    client: str
+    fingerprint: str | None
+    secrets: tuple[int, ...]
+    upstream: tuple[str, str, bytes, str]
+    chain: tuple[str, ...]
+
+
+class Answered(NamedTuple):
+    """A response's head, masked. `secrets`: those of the request as forwarded (the pool's key)."""
+
+    status: int
+    http_version: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    secrets: tuple[int, ...]
+
+
+class Masked(NamedTuple):
+    """A chunk with secrets taken out: `spots` are (offset in `data`, secret, index of its text)."""
+
+    data: bytes
+    spots: list[tuple[int, int, int]]
+
+
+class Body(NamedTuple):
+    """What the proxy knows of a body beside its chunks."""
+
+    wire_bytes: int
+    sha256: str | None  # None: the journal holds all of it, hash that
+    lost: str | None  # why the rest of it is not in the journal
+    kept: int  # bytes in the journal
+
+
+class Finished(NamedTuple):
+    """How it ended. Times are monotonic seconds."""
+
+    t_request_body: float | None
+    t_connect_start: float | None
+    t_connected: float | None
+    t_sent: float | None
+    t_headers: float | None
+    t_first_byte: float | None
+    t_last_byte: float | None
+    t_finished: float
+    reused: bool | None
+    max_gap: float
+    status: int | None
+    upstream_http_version: bytes | None
+    cause: str
+    phase: str
+    detail: str | None
+    error: tuple[str, str, str, int | None] | None
+    rejected_by: str | None
+    key_label: str | None
+    upstream_key_label: str | None
+    attempts: list[tuple[str | None, float, int | None, str | None, float]]
+    forwarded: tuple[bytes, tuple[tuple[bytes, bytes], ...], bool, str | None, bool] | None
+    request: tuple[int, str | None, str | None, int]
+    response: tuple[int, str | None, str | None, int]
+    secrets: tuple[int, ...]
+    tags: list[str]
+    ext: bytes | None  # JSON
+    upstream: tuple[str, str, bytes, str]

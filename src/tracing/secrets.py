@@ -1,0 +1,221 @@
+"""The secrets that pass: masked before anything is written, known by number to the recorder.
+
+The value itself goes to the recorder over its private pipe, once per distinct value; the journal
+holds the number. With it the recorder finds a secret that an upstream echoes in a compressed body
+or an error text, and sees that a credential was replaced without knowing more than that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import marshal
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..utils.redaction import (
+    CREDENTIAL_HEADERS,
+    CREDENTIAL_QUERY,
+    MASK,
+    Header,
+    credential,
+    is_secret_header,
+    redact_query,
+    searched_values,
+)
+from .records import MARSHAL_VERSION, MASKED
+
+SALT_NAME = ".salt"
+SALT_BYTES = 32
+
+_PLAIN, _SECRET, _LENGTH = 0, 1, 2
+_KNOWN_NAMES = 4096
+_KNOWN_SECRETS = 4096
+
+
+class Secret:
+    """One distinct secret value under one name."""
+
+    __slots__ = ("fingerprint", "masked", "needles", "number", "texts")
+
+    def __init__(
+        self, number: int, masked: Header, texts: list[bytes], fingerprint: str | None
+    ) -> None:
+        self.number = number
+        self.masked = masked  # the header as the journal holds it
+        self.texts = texts  # what to hide elsewhere, longest first
+        # What to look for: a text within another finds both.
+        self.needles = tuple(t for t in texts if not any(o in t and o != t for o in texts))
+        self.fingerprint = fingerprint  # of a credential
+
+
+class MaskedHead:
+    """Headers with nothing secret in them, and what was found on the way."""
+
+    __slots__ = ("content_length", "fingerprint", "headers", "secrets")
+
+    def __init__(self) -> None:
+        self.headers: tuple[Header, ...] = ()
+        self.secrets: tuple[Secret, ...] = ()
+        self.fingerprint: str | None = None
+        self.content_length: int | None = None
+
+    def numbers(self) -> tuple[int, ...]:
+        """The secrets' numbers."""
+        return tuple([secret.number for secret in self.secrets])
+
+
+class SecretTable:
+    """Masks headers and targets, remembering each distinct secret (bounded).
+
+    `tell` gets each new secret's number and its texts (marshal of a list of bytes).
+    """
+
+    def __init__(
+        self, salt: bytes, extra: frozenset[bytes], tell: Callable[[int, bytes], None]
+    ) -> None:
+        self._salt = salt
+        self._extra = extra
+        self._tell = tell
+        self._names: dict[bytes, int] = {}
+        self._secrets: dict[Header, Secret] = {}
+        self._last_number = 0
+
+    def mask_headers(self, headers: tuple[Header, ...] | list[Header]) -> MaskedHead:
+        """Hot, twice per request: one dict look-up per header that is not secret."""
+        head = MaskedHead()
+        names = self._names
+        masked: list[Header] | None = None
+        for index, header in enumerate(headers):
+            kind = names.get(header[0])
+            if kind == _PLAIN:
+                continue
+            if kind is None:
+                kind = self._classify(header[0])
+            if kind == _LENGTH:
+                head.content_length = int(header[1]) if header[1].isdigit() else None
+            elif kind == _SECRET:
+                secret = self._secrets.get(header) or self._remember(header)
+                if masked is None:
+                    masked = list(headers)
+                masked[index] = secret.masked
+                head.secrets += (secret,)
+                head.fingerprint = head.fingerprint or secret.fingerprint
+        head.headers = tuple(headers if masked is None else masked)
+        return head
+
+    def mask_response_headers(self, headers: list[Header]) -> MaskedHead:
+        """As `mask_headers`, but what a server sets (cookies) is not looked for elsewhere."""
+        head = MaskedHead()
+        names = self._names
+        masked: list[Header] | None = None
+        for index, header in enumerate(headers):
+            kind = names.get(header[0])
+            if kind == _PLAIN:
+                continue
+            if kind is None:
+                kind = self._classify(header[0])
+            if kind == _LENGTH:
+                head.content_length = int(header[1]) if header[1].isdigit() else None
+            elif kind == _SECRET:
+                if masked is None:
+                    masked = list(headers)
+                masked[index] = (header[0], MASKED)
+        head.headers = tuple(headers if masked is None else masked)
+        return head
+
+    def mask_target(self, target: bytes, head: MaskedHead) -> bytes:
+        """A request target or URL with its secret parameters masked; `head` learns of them."""
+        path, mark, query = target.partition(b"?")
+        if not mark or b"=" not in query:
+            return target
+        masked, texts = redact_query(query, self._extra)
+        if masked == query:
+            return target
+        header = (b"?", query)
+        secret = self._secrets.get(header) or self._remember(header, texts)
+        head.secrets += (secret,)
+        head.fingerprint = head.fingerprint or secret.fingerprint
+        return path + mark + masked
+
+    def _classify(self, name: bytes) -> int:
+        if len(self._names) >= _KNOWN_NAMES:
+            self._names.clear()
+        lower = name.lower()
+        kind = _SECRET if is_secret_header(lower, self._extra) else _PLAIN
+        if lower == b"content-length":
+            kind = _LENGTH
+        self._names[name] = kind
+        return kind
+
+    def _remember(self, header: Header, texts: list[bytes] | None = None) -> Secret:
+        if len(self._secrets) >= _KNOWN_SECRETS:
+            for old in list(self._secrets)[: _KNOWN_SECRETS // 2]:
+                del self._secrets[old]
+        self._last_number = number = self._last_number + 1 & 0xFFFFFFFF
+        if texts is None:
+            texts = searched_values(header[0].lower(), header[1])
+        masked = (header[0], MASKED + b"%d" % number)
+        secret = Secret(number, masked, texts, self._fingerprint(header))
+        self._secrets[header] = secret
+        if texts:
+            self._tell(number, marshal.dumps(texts, MARSHAL_VERSION))
+        return secret
+
+    def _fingerprint(self, header: Header) -> str | None:
+        """Salted, so that nobody can try keys against it; eight digits tell keys apart."""
+        name = header[0].lower()
+        if name in CREDENTIAL_HEADERS:
+            value = credential(header[1])
+        elif name == b"?":
+            values = (part.partition(b"=") for part in header[1].split(b"&"))
+            value = next((v for n, _, v in values if n in CREDENTIAL_QUERY), b"")
+        else:
+            return None
+        return hmac.new(self._salt, value, hashlib.sha256).hexdigest()[:8] if value else None
+
+
+def hide(data: bytes, secrets: tuple[Secret, ...]) -> tuple[bytes, list[tuple[int, int, int]]]:
+    """`data` with every text of the secrets replaced by the mask, and where each one stood: offset
+    in the result, number of the secret, index of the text."""
+    spots: list[tuple[int, int, int]] = []
+    for secret in secrets:
+        for index, text in enumerate(secret.texts):
+            at = data.find(text)
+            while at >= 0:
+                grown = len(MASK) - len(text)
+                spots = [(o + grown if o > at else o, n, i) for o, n, i in spots]
+                spots.append((at, secret.number, index))
+                data = data[:at] + MASK + data[at + len(text) :]
+                at = data.find(text, at + len(MASK))
+    spots.sort()
+    return data, spots
+
+
+def load_salt(trace_dir: Path) -> bytes:
+    """The folder's salt, made once. Where it cannot be kept, one for this run."""
+    path = trace_dir / SALT_NAME
+    fresh = os.urandom(SALT_BYTES)
+    draft = trace_dir / f"{SALT_NAME}.{os.getpid()}"
+    try:
+        if not path.exists():
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                os.fchmod(fd, 0o600)
+                file.write(fresh)
+            _link_once(draft, path)
+        salt = path.read_bytes()
+    except OSError:
+        return fresh
+    return salt if len(salt) >= 16 else fresh
+
+
+def _link_once(draft: Path, path: Path) -> None:
+    """Several workers may begin at once: the first link wins."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""Segment files: making them ahead of need, in a thread, so that the event loop never waits.
+
+Every block is allocated before the file is mapped: writing to a mapping of a sparse file on a
+full disk would be a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+log = logging.getLogger("llmtap.tracing")
+
+SUFFIX = ".seg"
+_BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Segment:
+    """One file of the journal, mapped for writing."""
+
+    __slots__ = ("lengths", "map", "number", "size")
+
+    def __init__(self, number: int, mapping: mmap.mmap, size: int) -> None:
+        self.number = number
+        self.map = mapping
+        self.size = size
+        self.lengths = memoryview(mapping).cast("I")  # an item of it is stored at one go
+
+    def close(self) -> None:
+        """Unmap; the file stays for the recorder."""
+        self.lengths.release()
+        self.map.close()
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """Where a segment lies: six digits, so that `ls` sorts them."""
+    return directory / f"{number:06d}{SUFFIX}"
+
+
+def make_segment(directory: Path, number: int, size: int) -> Segment:
+    """A new, fully allocated, mapped segment. Raises OSError (disk full, no rights, …)."""
+    path = segment_path(directory, number)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+        _allocate(fd, size)
+        return Segment(number, mmap.mmap(fd, size), size)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _allocate(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+        return
+    zeros = bytes(1 << 16)  # macOS: writing is the only way to be sure
+    for offset in range(0, size, len(zeros)):
+        os.pwrite(fd, zeros[: size - offset], offset)
+
+
+class SegmentMaker:
+    """Keeps a few segments ready in `ready`, and unmaps those that are full.
+
+    One daemon thread, asleep unless asked. A failure is logged once, tried again with growing
+    pauses, and forgotten when it works again.
+    """
+
+    def __init__(self, directory: Path, size: int, ahead: int) -> None:
+        self._directory = directory
+        self._size = size
+        self._ahead = ahead
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._number = 0
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._failures = 0
+        self._pause = threading.Event()  # set at the end: nobody waits for a pause
+        self.ready: deque[Segment] = deque()
+
+    def start(self) -> None:
+        """Make the first segments here and now; where that fails, the thread goes on trying."""
+        self._jobs.put(self._fill)
+        self._fill_once()
+        self._thread = threading.Thread(target=self._run, name="llmtap-segments", daemon=True)
+        self._thread.start()
+
+    def refill(self, used: Segment | None) -> None:
+        """Ask for another; `used` is unmapped off the loop."""
+        if used is not None:
+            self._jobs.put(used.close)
+        self._jobs.put(self._fill)
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Run something slow in the thread."""
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """End the thread and throw away what was not used."""
+        self._closing = True
+        self._pause.set()
+        self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+        while self.ready:
+            segment = self.ready.pop()
+            segment.close()
+            segment_path(self._directory, segment.number).unlink(missing_ok=True)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except Exception:
+                log.exception("a job of the journal's thread failed")
+
+    def _fill(self) -> None:
+        """Fill up; after a failure wait and queue behind other jobs, so that those are not held."""
+        if self._closing:
+            return
+        error = self._fill_once()
+        if error is None:
+            if self._failures:
+                log.info("the trace journal can be written again")
+            self._failures = 0
+            return
+        if not self._failures:
+            log.error("the trace journal cannot grow: %s; traffic goes on untraced", error)
+        self._pause.wait(_BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)])
+        self._failures += 1
+        self._jobs.put(self._fill)
+
+    def _fill_once(self) -> OSError | None:
+        while len(self.ready) < self._ahead:
+            try:
+                segment = make_segment(self._directory, self._number, self._size)
+            except OSError as error:
+                return error
+            self._number += 1
+            self.ready.append(segment)
+        return None
