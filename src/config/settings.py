@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -168,6 +168,8 @@ def _middleware(item: object) -> object:
     return MiddlewareSpec(name, options or {})
 
 
+# In YAML `timeouts:` with every line below it commented out is a null.
+_EMPTY_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
 Middleware = Annotated[MiddlewareSpec, BeforeValidator(_middleware)]
 
 
@@ -190,13 +192,15 @@ class Settings(BaseSettings):
     upstreams: tuple[UpstreamSettings, ...] = Field(
         default=(), description="the APIs to forward to"
     )
-    timeouts: Timeouts = Timeouts()
-    limits: Limits = Limits()
-    drain: Drain = Drain()
-    retries: Retries = Retries()
+    timeouts: Annotated[Timeouts, _EMPTY_IS_DEFAULT] = Timeouts()
+    limits: Annotated[Limits, _EMPTY_IS_DEFAULT] = Limits()
+    drain: Annotated[Drain, _EMPTY_IS_DEFAULT] = Drain()
+    retries: Annotated[Retries, _EMPTY_IS_DEFAULT] = Retries()
     middlewares: tuple[Middleware, ...] = Field(
         default=(MiddlewareSpec("trace"),), description="the chain, first is outermost"
     )
+
+    sources: ClassVar[tuple[PydanticBaseSettingsSource, ...]] = ()
 
     @classmethod
     def settings_customise_sources(
@@ -207,11 +211,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: `loading` puts its own sources, which know their places, here."""
-        return (init_settings,)
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.reload and self.workers > 1:
-            raise ValueError("reload serves with one process; take out reload or workers")
-        return self
+        """The arguments alone, or the `sources` of a loading, which know their places."""
+        return cls.sources or (init_settings,)

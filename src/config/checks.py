@@ -1,0 +1,74 @@
+"""What no single value tells: upstreams that collide, members of the chain, folders, processes."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from .errors import Loc, Problem
+from .middlewares import inspect_middleware
+from .settings import MiddlewareSpec, Settings
+from .upstreams import check_upstreams, with_addresses
+
+
+def check(settings: Settings, place: Callable[[Loc], str]) -> tuple[Settings, list[Problem]]:
+    """The settings completed (addresses, places of the chain's members), and all that is wrong."""
+    chain = tuple(
+        replace(spec, where=place(("middlewares", index)))
+        for index, spec in enumerate(settings.middlewares)
+    )
+    upstreams = with_addresses(settings.upstreams)
+    settings = settings.model_copy(update={"middlewares": chain, "upstreams": upstreams})
+    return settings, [
+        *_check_processes(settings),
+        *check_upstreams(upstreams),
+        *_check_certificates(settings),
+        *_check_chain(chain),
+        *_check_trace_dir(settings),
+    ]
+
+
+def _check_processes(settings: Settings) -> Iterator[Problem]:
+    if settings.reload and settings.workers > 1:
+        yield Problem(("reload",), "serves with one process only; take out reload or workers")
+
+
+def _check_certificates(settings: Settings) -> Iterator[Problem]:
+    for index, upstream in enumerate(settings.upstreams):
+        if upstream.ca_file is None:
+            continue
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(upstream.ca_file)
+        except (ssl.SSLError, OSError):
+            text = "holds no certificate that can be read; give a PEM file"
+            yield Problem(("upstreams", index, "ca_file"), text)
+
+
+def _check_chain(chain: tuple[MiddlewareSpec, ...]) -> Iterator[Problem]:
+    for index, spec in enumerate(chain):
+        for problem in inspect_middleware(spec)[2]:
+            yield replace(problem, loc=("middlewares", index, *problem.loc))
+
+
+def _check_trace_dir(settings: Settings) -> Iterator[Problem]:
+    """Nothing is created: `check` leaves no traces."""
+    if not any(spec.name == "trace" for spec in settings.middlewares):
+        return
+    folder = settings.trace_dir
+    if folder.exists() and not folder.is_dir():
+        yield Problem(("trace_dir",), f"{folder} is no folder; give another")
+        return
+    above = _nearest(folder)
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        yield Problem(
+            ("trace_dir",), f"{folder} cannot be written; change its rights or give another"
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

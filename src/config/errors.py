@@ -1,0 +1,44 @@
+"""Mistakes in a configuration: each one line, `place key: problem; what to do`, never a value
+that may be a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+Loc = tuple[str | int, ...]
+"""The way to a setting: `("upstreams", 0, "base_url")`, as pydantic's `loc`."""
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. `lines`: every mistake found, one line each."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = list(lines)
+        super().__init__("\n".join(self.lines))
+
+
+@dataclass(slots=True, frozen=True)
+class Problem:
+    """One mistake: at which setting, and the text `problem; what to do`.
+
+    `place` is set where the source knows it better than the setting's own place would tell.
+    """
+
+    loc: Loc
+    text: str
+    place: str | None = None
+
+
+def dotted(loc: Loc) -> str:
+    """`upstreams.0.base_url`: how a setting is named in messages."""
+    return ".".join(str(part) for part in loc)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean x?` for the nearest of `known`, else all of them: `known are a, b`."""
+    names = sorted(known)
+    near = get_close_matches(word.lower(), names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"

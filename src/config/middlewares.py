@@ -1,0 +1,107 @@
+"""The members of the chain: from the name in the config to the class and its checked options.
+
+A name with `:` is an import path; otherwise a built-in, the class of that name in
+`middlewares/<name>.py` (`rate_limit`: `RateLimit`); otherwise an entry point of the group
+`llmtap.middlewares`. Installed ones load only if named.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import ConfigError, Problem, did_you_mean, dotted
+from .explain import explain
+from .importing import ImportNameError, import_from_string
+from .settings import MiddlewareSpec
+
+ENTRY_POINTS = "llmtap.middlewares"
+_BUILT_IN = f"{__name__.split('.', maxsplit=1)[0]}.middlewares"
+_NOT_MEMBERS = frozenset({"base", "chain"})
+
+
+def load_middleware(spec: MiddlewareSpec) -> tuple[type, BaseModel | None]:
+    """The class that `spec` names and its options, validated by the class's own `Options` model.
+
+    Options are None for a class without `Options`. Raises `ConfigError`, one line per mistake.
+    """
+    found, options, problems = inspect_middleware(spec)
+    if found is None or problems:
+        raise ConfigError(
+            f"{' '.join(filter(None, (spec.where, dotted(p.loc))))}: {p.text}" for p in problems
+        )
+    return found, options
+
+
+def inspect_middleware(
+    spec: MiddlewareSpec,
+) -> tuple[type | None, BaseModel | None, list[Problem]]:
+    """As `load_middleware`, with the mistakes as a list; their places begin with the name."""
+    try:
+        found = _find(spec.name)
+    except ImportNameError as error:
+        return None, None, [Problem((), str(error))]
+    except Exception as error:  # noqa: BLE001  importing runs the author's code: anything may come
+        return None, None, [Problem((), f"{spec.name} cannot be imported: {_summary(error)}")]
+    if not isinstance(found, type):
+        return None, None, [Problem((), f"{spec.name} is no class; name the middleware's class")]
+    options, problems = _options(found, spec)
+    return found, options, problems
+
+
+def built_in() -> list[str]:
+    """The names of the middlewares that come with the program."""
+    folder = Path(__file__).parent.parent / "middlewares"
+    names = (module.name for module in iter_modules([str(folder)]))
+    return sorted(name for name in names if name not in _NOT_MEMBERS and name[0] != "_")
+
+
+def _find(name: str) -> object:
+    if ":" in name:
+        return import_from_string(name)
+    if name.isidentifier() and name in built_in():
+        return import_from_string(f"{_BUILT_IN}.{name}:{_class_name(name)}")
+    installed = entry_points(group=ENTRY_POINTS)
+    for entry in installed:
+        if entry.name == name:
+            return import_from_string(entry.value)
+    if "." in name and find_spec(name.partition(".")[0]):
+        raise ImportNameError(f"{name} names no class; write package.module:Class")
+    known = [*built_in(), *(entry.name for entry in installed)]
+    raise ImportNameError(f"unknown middleware '{name}'; {did_you_mean(name, known)}")
+
+
+def _class_name(name: str) -> str:
+    """`rate_limit` as `RateLimit`."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _options(found: type, spec: MiddlewareSpec) -> tuple[BaseModel | None, list[Problem]]:
+    model = getattr(found, "Options", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        if spec.options:
+            return None, [Problem((spec.name,), "takes no options; write the name alone")]
+        return None, []
+    try:
+        return model.model_validate(dict(spec.options)), []
+    except ValidationError as error:
+        return None, [
+            Problem((spec.name, *detail["loc"]), explain(detail, model, opaque=True))
+            for detail in error.errors(include_url=False)
+        ]
+
+
+def _summary(error: Exception) -> str:
+    """`ModuleNotFoundError: No module named 'x' (redact.py:3); mend it there`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    spot = ""
+    if trace is not None and "importlib" not in trace.tb_frame.f_code.co_filename:
+        spot = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{spot}; mend it there"
