@@ -127,20 +127,24 @@ class Provider:
 
     def parser(self, operation: str, content_type: str) -> StreamParser | None:
         """A parser for a body of this content type; None if it is not a stream."""
-        del operation
         media = content_type.partition(";")[0].strip().lower()
         if media == "text/event-stream":
             return SSEParser()
-        if media in {"application/x-ndjson", "application/jsonl", "application/x-jsonlines"}:
+        if media == "application/x-ndjson":
             return NDJSONParser()
+        answer = self.formats.get(operation)
+        if media == "application/json" and answer and "json_array" in answer.assemblers:
+            return JSONArrayParser()
         return None
 
     def assembler(self, operation: str, content_type: str) -> StreamAssembler | None:
         """What puts this stream together; None: not a stream this provider knows."""
         answer = self.formats.get(operation)
-        if answer is None or answer.assembler is None:
+        parser = self.parser(operation, content_type)
+        if answer is None or parser is None:
             return None
-        return answer.assembler() if self.parser(operation, content_type) else None
+        make = answer.assemblers.get(parser.protocol)
+        return make() if make else None
 
     def request_id(self, headers: Iterable[Header]) -> str | None:
         """The provider's own id for the request, from the response headers."""

@@ -296,4 +296,4 @@ def finish_reasons_of(message: Mapping[str, object]) -> list[str]:
     return [reason for reason in reasons if isinstance(reason, str)]
 
 
-CHAT = Format(usage_of, model_of, finish_reasons_of, ChatAssembler)
+CHAT = Format(usage_of, model_of, finish_reasons_of, {"sse": ChatAssembler})

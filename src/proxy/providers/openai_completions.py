@@ -43,4 +43,4 @@ class CompletionAssembler(ChunkAssembler):
         }
 
 
-COMPLETIONS = Format(usage_of, model_of, finish_reasons_of, CompletionAssembler)
+COMPLETIONS = Format(usage_of, model_of, finish_reasons_of, {"sse": CompletionAssembler})

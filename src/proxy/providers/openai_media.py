@@ -113,6 +113,6 @@ class SpeechAssembler(MediaAssembler):
         return None
 
 
-IMAGES = Format(usage_of, model_of, no_finish_reasons, ImageAssembler)
-TRANSCRIPTIONS = Format(usage_of, model_of, no_finish_reasons, TranscriptionAssembler)
-SPEECH = Format(usage_of, model_of, no_finish_reasons, SpeechAssembler)
+IMAGES = Format(usage_of, model_of, no_finish_reasons, {"sse": ImageAssembler})
+TRANSCRIPTIONS = Format(usage_of, model_of, no_finish_reasons, {"sse": TranscriptionAssembler})
+SPEECH = Format(usage_of, model_of, no_finish_reasons, {"sse": SpeechAssembler})

@@ -230,4 +230,4 @@ def finish_reasons_of(response: Mapping[str, object]) -> list[str]:
     return [reason] if isinstance(reason, str) else []
 
 
-RESPONSES = Format(usage_of, model_of, finish_reasons_of, ResponseAssembler)
+RESPONSES = Format(usage_of, model_of, finish_reasons_of, {"sse": ResponseAssembler})

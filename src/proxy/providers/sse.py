@@ -34,8 +34,10 @@ class SSEParser(StreamParser):
 
     def feed(self, chunk: bytes) -> list[StreamEvent]:  # hot
         """The events that end within `chunk`."""
-        if self._pending or self._first or self._skipping or b"\r" in chunk:
+        if self._pending or self._first or self._skipping:
             return self._feed_pending(chunk)
+        if b"\r" in chunk:
+            return [_crlf_event(chunk)] if _is_crlf_event(chunk) else self._feed_pending(chunk)
         end = chunk.find(b"\n\n") + 2
         if end == len(chunk):
             return [_lf_event(chunk)]
@@ -112,6 +114,21 @@ def _lf_event(raw: bytes) -> StreamEvent:
             return StreamEvent(raw, raw[7:line], raw[line + 7 : -2], True)  # noqa: FBT003 - hot
     name, data = _fields(raw.split(b"\n"))
     return StreamEvent(raw, name, data, complete=True)
+
+
+def _is_crlf_event(chunk: bytes) -> bool:
+    """One `data` line and a blank line, as Gemini sends them: nothing else ends a line."""
+    end = len(chunk) - 4
+    return (
+        chunk[:6] == b"data: "
+        and chunk[end:] == b"\r\n\r\n"
+        and chunk.find(b"\r") == end
+        and chunk.find(b"\n") == end + 1
+    )
+
+
+def _crlf_event(raw: bytes) -> StreamEvent:
+    return StreamEvent(raw, b"", raw[6:-4], complete=True)
 
 
 def _fields(lines: list[bytes]) -> tuple[bytes, bytes]:

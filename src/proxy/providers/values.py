@@ -6,7 +6,7 @@ bytes -> StreamParser.feed -> StreamEvent -> StreamAssembler.feed -> message, us
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 Header = tuple[bytes, bytes]  # name in its case as received, value
@@ -116,9 +116,12 @@ class StreamAssembler:
 
 @dataclass(slots=True, frozen=True)
 class Format:
-    """How the answers of one operation read, streamed or not; shared by all who speak it."""
+    """How the answers of one operation read, streamed or not; shared by all who speak it.
+
+    `assemblers` has one for each protocol (`StreamParser.protocol`) that it is streamed in.
+    """
 
     usage: Callable[[Mapping[str, object]], Usage | None]
     model: Callable[[Mapping[str, object]], str | None]
     finish_reasons: Callable[[Mapping[str, object]], list[str]]
-    assembler: Callable[[], StreamAssembler] | None = None
+    assemblers: Mapping[str, Callable[[], StreamAssembler]] = field(default_factory=dict)
