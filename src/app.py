@@ -1,0 +1,244 @@
+"""The only place where the parts meet: settings become upstreams, transports, chain, gateway.
+
+Building is inert; `start` opens, `stop` closes in the opposite order and works after half a start.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from .config.middlewares import load_middleware
+from .config.settings import Settings, UpstreamSettings
+from .middlewares.base import Counts, Middleware, Services, Starts, Stops
+from .middlewares.chain import build_chain
+from .proxy.asgi import Receive, Scope, Send, refuse_websocket, serve_http
+from .proxy.exchange import Upstream
+from .proxy.forwarder import Forwarder
+from .proxy.gateway import Gateway
+from .proxy.limits import ServerLimits
+from .proxy.providers import get_provider
+from .proxy.transport.base import Transport, TransportLimits
+from .proxy.transport.native import NativeTransport
+from .proxy.urls import host_header, split_base
+from .utils.tasks import Sweeper
+from .utils.ulid import ULIDs
+
+log = logging.getLogger("llmtap.app")
+
+OwnAnswer = Callable[[], tuple[int, bytes]]
+
+
+class Application:
+    """The proxy as an ASGI application, and as what `ServerProtocol` serves without ASGI."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        gateway: Gateway,
+        transports: dict[str, Transport],
+        layers: list[tuple[str, Middleware]],
+        sweeper: Sweeper,
+    ) -> None:
+        self.settings = settings
+        self.gateway = gateway
+        self.sweeper = sweeper
+        self.server_limits = _server_limits(settings)
+        self.new_id = ULIDs()
+        self.own_answers: dict[bytes, OwnAnswer] = {
+            b"/health": self._health,
+            b"/liveness": self._liveness,
+            b"/readiness": self._readiness,
+        }
+        self._transports = transports
+        self._layers = layers
+        self._started: list[Stops] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            own = self.own_answers.get(scope["path"].encode())
+            if own is not None and scope["method"] in {"GET", "HEAD"}:
+                await _send_json(send, *own())
+                return
+            await serve_http(
+                self.gateway, self.server_limits, self.new_id, scope, receive, send
+            )
+        else:
+            await refuse_websocket(receive, send, scope)
+
+    async def start(self) -> None:
+        """Open what must be open before the first request. Raises what a middleware raises."""
+        for transport in {id(t): t for t in self._transports.values()}.values():
+            self._started.append(transport)
+            await transport.start()
+        for _, middleware in self._layers:
+            if isinstance(middleware, Stops):
+                self._started.append(middleware)
+            if isinstance(middleware, Starts):
+                await middleware.start()
+        # What lives until the end is taken out of the collector's rounds, and these are made
+        # rarer: a full one over everything imported would stall the streams for 20 ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def stop(self) -> None:
+        """Cut what is in flight, wait until it is finished, then close, last opened first."""
+        await self.gateway.drain(self.settings.drain.flush_s)
+        for part in reversed(self._started):
+            try:
+                await part.stop()
+            except Exception:
+                log.exception("stopping %s failed", type(part).__name__)
+        self._started.clear()
+        self.sweeper.stop()
+
+    def counters(self) -> dict[str, int]:
+        """Whole numbers for the health page: requests, and what the middlewares count."""
+        counts = {"accepted": self.gateway.accepted, "in_flight": len(self.gateway.in_flight)}
+        for name, middleware in self._layers:
+            if isinstance(middleware, Counts):
+                counts |= {f"{name}.{key}": n for key, n in middleware.counters().items()}
+        return counts
+
+    def closing_line(self) -> str:
+        """What was done, for the last line on the terminal."""
+        counts = self.counters()
+        line = f"{counts['accepted']} requests"
+        if "trace.written" in counts:
+            line += f", {counts['trace.written']} traces written to {self.settings.trace_dir}"
+            lost = counts.get("trace.dropped", 0) + counts.get("trace.failed", 0)
+            if lost:
+                line += f", {lost} LOST"
+        return line
+
+    def _health(self) -> tuple[int, bytes]:
+        state = "ok" if self.gateway.ready else "not ready"
+        return 200, orjson.dumps({"status": state, **self.counters()})
+
+    def _liveness(self) -> tuple[int, bytes]:
+        return 200, b'{"status":"ok"}'
+
+    def _readiness(self) -> tuple[int, bytes]:
+        if self.gateway.ready:
+            return 200, b'{"status":"ready"}'
+        return 503, b'{"status":"not ready"}'
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            log.exception("start failed")
+            await self.stop()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def build(settings: Settings) -> Application:
+    """Everything made and wired, nothing opened. Raises ConfigError for a bad middleware."""
+    sweeper = Sweeper()
+    upstreams = [_upstream(u) for u in settings.upstreams]
+    transports = _transports(settings, sweeper)
+    services = Services(
+        trace_dir=settings.trace_dir, quiet=settings.quiet, flush_s=settings.drain.flush_s
+    )
+    layers = [(spec.name, load_middleware(spec, services)) for spec in settings.middlewares]
+    names = (*(name for name, _ in layers), "forward")
+    gateway = Gateway(
+        upstreams,
+        build_chain(layers, Forwarder(transports, settings.retries.connect)),
+        get_provider("generic"),
+        names,
+        settings.limits.in_flight,
+    )
+    return Application(settings, gateway, transports, layers, sweeper)
+
+
+def _upstream(u: UpstreamSettings) -> Upstream:
+    provider = get_provider(u.type)
+    base_url = (u.base_url or provider.default_base_url or "").rstrip("/")
+    scheme, host, port, path = split_base(base_url)
+    return Upstream(
+        name=u.name,
+        provider=provider,
+        base_url=base_url,
+        prefix=u.prefix.rstrip("/").encode(),
+        scheme=scheme,
+        host=host,
+        port=port,
+        host_header=host_header(scheme, host, port),
+        base_path=path,
+        api_key=u.api_key.get_secret_value() if u.api_key else None,
+        key_label="config" if u.api_key else None,
+        extra_headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in u.headers.items()),
+    )
+
+
+def _transports(settings: Settings, sweeper: Sweeper) -> dict[str, Transport]:
+    """One transport per upstream name; all plain ones share the native transport."""
+    limits = _transport_limits(settings)
+    ca_files = {u.name: Path(u.ca_file) for u in settings.upstreams if u.ca_file}
+    native = NativeTransport(limits, sweeper, ca_files)
+    transports: dict[str, Transport] = {}
+    for u in settings.upstreams:
+        if u.transport == "http1":
+            transports[u.name] = native
+            continue
+        from .proxy.transport.httpx import HttpxTransport  # 60 ms to import, rarely wanted
+
+        transports[u.name] = HttpxTransport(
+            limits,
+            http2=u.http2,
+            proxy=str(u.proxy) if u.proxy else None,
+            ca_file=ca_files.get(u.name),
+        )
+    return transports
+
+
+def _transport_limits(settings: Settings) -> TransportLimits:
+    times, limits = settings.timeouts, settings.limits
+    return TransportLimits(
+        connect_s=times.connect_s,
+        headers_s=times.headers_s,
+        idle_s=times.idle_s,
+        total_s=times.total_s,
+        pool_s=times.pool_s,
+        connections=limits.upstream_connections,
+        idle_connections=limits.upstream_idle,
+        idle_reuse_s=limits.upstream_idle_s,
+    )
+
+
+def _server_limits(settings: Settings) -> ServerLimits:
+    times, limits = settings.timeouts, settings.limits
+    return ServerLimits(
+        connections=limits.connections,
+        header_bytes=limits.header_bytes,
+        header_count=limits.header_count,
+        url_bytes=limits.url_bytes,
+        body_bytes=limits.body_bytes,
+        replay_bytes=limits.replay_bytes,
+        head_s=times.request_head_s,
+        body_s=times.request_body_s,
+        keep_alive_s=times.keep_alive_s,
+        client_write_s=times.client_write_s,
+    )
+
+
+async def _send_json(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+

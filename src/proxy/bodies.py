@@ -1,0 +1,295 @@
+"""Bodies in motion: bytes pushed in by one connection, taken out by another, never gathered.
+
+    client socket ──feed──▶ RequestBody ──sink──▶ upstream socket
+    upstream socket ──feed──▶ ResponseBody ──sink──▶ client socket
+
+Each holds what arrives before somebody takes it, up to HIGH_WATER, then pauses its source. Pushing
+rather than awaiting chunk by chunk is what keeps the added delay of a stream in microseconds: an
+await per chunk costs a turn of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from .errors import BodyError, PayloadTooLarge, ProxyError
+
+HIGH_WATER = 64 * 1024  # bytes held before the source is paused; as asyncio's own write buffers
+
+
+class Source(Protocol):
+    """The connection a body comes from."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class BodySink(Protocol):
+    """Where a request body goes: the connection to the upstream."""
+
+    def write_body(self, chunk: bytes) -> None: ...
+
+    def end_body(self) -> None: ...
+
+    def fail_body(self, error: ProxyError) -> None: ...
+
+
+class RequestBody:
+    """A request's body as it arrives.
+
+    `chunks` holds what has arrived, in its original pieces, until a sink takes it; it is kept for
+    a repeat while the whole is no larger than `replay_bytes`. `chunked` says how it was framed.
+    """
+
+    __slots__ = (
+        "_observers",
+        "_reading_whole",
+        "_sink",
+        "_source",
+        "_waiter",
+        "chunked",
+        "chunks",
+        "complete",
+        "discarded",
+        "error",
+        "limit",
+        "on_complete",
+        "replay_bytes",
+        "size",
+        "wanted",
+    )
+
+    def __init__(self, source: Source, limit: int, replay_bytes: int) -> None:
+        self._source = source
+        self._sink: BodySink | None = None
+        self._observers: list[Callable[[bytes], None]] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._reading_whole = False
+        self.chunks: list[bytes] = []
+        self.size = 0
+        self.complete = False
+        self.chunked = False
+        self.discarded = False  # some of it is no longer held: it cannot be sent again
+        self.error: ProxyError | None = None
+        self.limit = limit
+        self.replay_bytes = replay_bytes
+        self.wanted: Callable[[], None] | None = None  # answers Expect: 100-continue
+        self.on_complete: Callable[[], None] | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take a piece from the client. Hot for uploads: once per read."""
+        self.size += len(chunk)
+        if self.size > self.limit:
+            self.fail(PayloadTooLarge(f"the request body is over the limit of {self.limit} bytes"))
+            return
+        if self._observers is not None:
+            for observer in self._observers:
+                observer(chunk)
+        if self._sink is None:
+            self.chunks.append(chunk)
+            if self.size > HIGH_WATER and not self._reading_whole:
+                self._source.pause_reading()
+            return
+        if self.size <= self.replay_bytes:
+            self.chunks.append(chunk)
+        elif self.chunks or not self.discarded:
+            self.chunks.clear()
+            self.discarded = True
+        self._sink.write_body(chunk)
+
+    def end(self) -> None:
+        """The body is complete."""
+        self.complete = True
+        if self.on_complete is not None:
+            self.on_complete()
+        if self._sink is not None:
+            self._sink.end_body()
+        self._wake()
+
+    def fail(self, error: ProxyError) -> None:
+        """No more will come: too large, stalled, or the client left."""
+        if self.complete or self.error is not None:
+            return
+        self.error = error
+        if self._sink is not None:
+            self._sink.fail_body(error)
+        self._wake()
+
+    def attach(self, sink: BodySink) -> None:
+        """Hand over what is here and everything that follows to `sink`."""
+        if self.wanted is not None:
+            self.wanted()
+            self.wanted = None
+        if self.error is not None:
+            raise self.error
+        for chunk in self.chunks:
+            sink.write_body(chunk)
+        if self.size > self.replay_bytes:
+            self.chunks.clear()
+            self.discarded = True
+        if self.complete:
+            sink.end_body()
+            return
+        self._sink = sink
+        self._source.resume_reading()
+
+    def detach(self) -> None:
+        """Let go of the sink: what still comes is held again or, at the end, thrown away."""
+        self._sink = None
+
+    async def read(self) -> bytes:
+        """The whole body. It stays here and is forwarded as it came. Raises ProxyError."""
+        self._reading_whole = True
+        if self.wanted is not None:
+            self.wanted()
+            self.wanted = None
+        while not self.complete:
+            if self.error is not None:
+                raise self.error
+            self._source.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self.error is not None:
+            raise self.error
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    def observe(self, observer: Callable[[bytes], None]) -> None:
+        """Call `observer` with each piece, those already here first."""
+        for chunk in self.chunks:
+            observer(chunk)
+        if self._observers is None:
+            self._observers = []
+        self._observers.append(observer)
+
+    def pause(self) -> None:
+        """The upstream does not take more for now."""
+        self._source.pause_reading()
+
+    def resume(self) -> None:
+        self._source.resume_reading()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class ResponseBody:
+    """A response's body as it arrives from the upstream.
+
+    Taken out once, either by `pipe` (the gateway) or by `async for` (whoever must see it whole).
+    """
+
+    __slots__ = ("_chunks", "_error", "_finished", "_held", "_sink", "_source", "_waiter", "transform")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._sink: Callable[[bytes], None] | None = None
+        self._chunks: list[bytes] | None = None
+        self._held = 0
+        self._finished = False
+        self._error: BodyError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self.transform: Callable[[bytes], bytes] | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take a piece from the upstream. Hot: once per chunk of a stream."""
+        if self._sink is not None:
+            self._sink(chunk)
+            return
+        if self._chunks is None:
+            self._chunks = []
+        self._chunks.append(chunk)
+        self._held += len(chunk)
+        if self._held > HIGH_WATER:
+            self._source.pause_reading()
+        self._wake()
+
+    def finish(self, error: BodyError | None = None) -> None:
+        """The body is complete, or `error` says why it never will be."""
+        if self._finished:
+            return
+        self._finished = True
+        self._error = error
+        self._sink = None
+        self._wake()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing has arrived yet, not even the end."""
+        return self._chunks is None and not self._finished
+
+    async def pipe(self, sink: Callable[[bytes], None]) -> None:
+        """Push everything to `sink` the moment it comes; returns at the end, raises BodyError."""
+        if self.transform is not None:
+            sink = _Mapped(self.transform, sink)
+        for chunk in self._take():
+            sink(chunk)
+        if not self._finished:
+            self._sink = sink
+            self._source.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._error is not None:
+            raise self._error
+        if isinstance(sink, _Mapped):
+            sink.close()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            for chunk in self._take():
+                yield chunk
+            if self._finished:
+                break
+            self._source.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        for chunk in self._take():
+            yield chunk
+        if self._error is not None:
+            raise self._error
+
+    def pause(self) -> None:
+        """The client does not take more for now."""
+        if not self._finished:
+            self._source.pause_reading()
+
+    def resume(self) -> None:
+        if not self._finished:
+            self._source.resume_reading()
+
+    def abort(self) -> None:
+        """Nobody wants the rest: close the upstream's connection."""
+        self._sink = None
+        if not self._finished:
+            self._source.abort()
+
+    def _take(self) -> list[bytes]:
+        chunks, self._chunks, self._held = self._chunks or [], None, 0
+        return chunks
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class _Mapped:
+    """A sink behind a transform."""
+
+    __slots__ = ("sink", "transform")
+
+    def __init__(self, transform: Callable[[bytes], bytes], sink: Callable[[bytes], None]) -> None:
+        self.transform = transform
+        self.sink = sink
+
+    def __call__(self, chunk: bytes) -> None:
+        if mapped := self.transform(chunk):
+            self.sink(mapped)
+
+    def close(self) -> None:
+        if rest := self.transform(b""):
+            self.sink(rest)

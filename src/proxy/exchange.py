@@ -1,0 +1,361 @@
+"""The vocabulary of the data plane: one request, its answer, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic, time_ns
+
+from .bodies import RequestBody, ResponseBody
+from .errors import PayloadTooLarge
+from .providers.base import Header, Provider
+
+log = logging.getLogger("llmtap.proxy")
+
+ChunkObserver = Callable[[bytes], None]
+
+
+class Cause(StrEnum):
+    """How an exchange ended, as written to `termination.cause`."""
+
+    OK = "ok"
+    UPSTREAM_ERROR = "upstream_error"  # a 4xx or 5xx the upstream sent
+    CLIENT_DISCONNECTED = "client_disconnected"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    UPSTREAM_RESET = "upstream_reset"
+    UPSTREAM_EOF = "upstream_eof"  # closed short of its length or without an answer
+    TIMEOUT = "timeout"
+    REJECTED = "rejected"  # by a middleware or by the proxy's own limits
+    SHUTDOWN = "shutdown"
+
+
+class Phase(StrEnum):
+    """How far an exchange had come when it ended."""
+
+    REQUEST = "request"  # reading the request, passing the middlewares
+    CONNECT = "connect"
+    HEADERS = "headers"  # sent, waiting for the upstream's head
+    BODY = "body"
+    DONE = "done"
+
+
+@dataclass(slots=True, frozen=True)
+class ErrorRecord:
+    """An error as the trace names it. `source` is client, proxy, upstream or in_stream."""
+
+    source: str
+    type: str
+    message: str
+    status: int | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at the upstream. `started` is monotonic seconds, `wait_ms` the pause before it."""
+
+    started: float
+    key_label: str | None = None
+    status: int | None = None
+    error: str | None = None
+    wait_ms: float = 0.0
+
+
+class Response:
+    """The answer on its way to the client.
+
+    `headers` are raw pairs in the upstream's order and case, hop-by-hop ones included until the
+    gateway sends them; a middleware may change the list. `body` is bytes for an answer made here,
+    else the upstream's body, which passes through unbuffered.
+    """
+
+    __slots__ = ("body", "headers", "http_version", "reason", "refused", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[Header],
+        body: bytes | ResponseBody,
+        *,
+        reason: bytes = b"",
+        http_version: bytes = b"1.1",
+        refused: bool = False,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.reason = reason
+        self.http_version = http_version
+        self.refused = refused
+
+    def map_body(self, transform: Callable[[bytes], bytes]) -> None:
+        """Rewrite the body chunk by chunk as it passes; the announced length goes with it.
+
+        `transform` gets each chunk and returns what the client gets for it (b"" for nothing yet);
+        it is called once more with b"" at the end for what it still holds.
+        """
+        self.headers = [h for h in self.headers if h[0].lower() != b"content-length"]
+        if isinstance(self.body, bytes):
+            self.body = transform(self.body) + transform(b"")
+        else:
+            self.body.transform = transform
+
+
+@dataclass(slots=True, frozen=True)
+class Upstream:
+    """Where requests go: a configured upstream made ready. `base` has no slash at its end."""
+
+    name: str
+    provider: Provider
+    base_url: str
+    prefix: bytes
+    scheme: str
+    host: str
+    port: int
+    host_header: bytes
+    base_path: bytes
+    api_key: str | None
+    key_label: str | None
+    extra_headers: tuple[Header, ...]
+
+
+@dataclass(slots=True)
+class Forwarded:
+    """What was really sent: path and query, and the headers in order as on the wire."""
+
+    upstream: Upstream
+    target: bytes
+    headers: list[Header]
+    body_changed: bool = False
+
+    @property
+    def url(self) -> str:
+        """The whole address the request went to."""
+        up = self.upstream
+        return f"{up.scheme}://{up.host_header.decode()}{self.target.decode('latin-1')}"
+
+
+class Exchange:
+    """One request and all that is learned of it.
+
+    Made by the server when a request's head is complete, handed through the middlewares, finished
+    exactly once. Times `t_*` and `started` are `time.monotonic()` seconds, None if it did not
+    happen. What is not set in the constructor has its default on the class: a plain attribute
+    costs nothing until it is written, which on the hot path most are not.
+    """
+
+    # what came in
+    id: str
+    method: bytes
+    target: bytes  # as received: path and query
+    path: bytes
+    query: bytes  # without the question mark
+    http_version: bytes
+    headers: tuple[Header, ...]
+    client: str
+    body: RequestBody
+    started: float
+    received_ns: int
+
+    # where it goes; set by the gateway before the chain runs
+    upstream: Upstream | None = None
+    provider: Provider
+    forward_path: bytes = b""  # the path below the upstream's prefix
+    chain: tuple[str, ...] = ()
+    refusal: tuple[int, str, str] | None = None  # status, code, message: the gateway's own no
+
+    # what a middleware may change
+    key_label: str | None = None  # the client key's label, set by auth
+    header_edits: list[tuple[bytes, bytes | None]] | None = None
+    new_body: bytes | None = None
+
+    # how it went
+    forwarded: Forwarded | None = None
+    attempts: list[Attempt]
+    response: Response | None = None
+    status: int | None = None  # what the client got; None: no answer reached it
+    upstream_status: int | None = None
+    upstream_http_version: bytes | None = None
+    reused: bool | None = None
+    t_request_body: float | None = None
+    t_connect_start: float | None = None
+    t_connected: float | None = None
+    t_sent: float | None = None
+    t_headers: float | None = None
+    t_first_byte: float | None = None
+    t_last_byte: float | None = None
+    t_finished: float | None = None
+    max_gap: float = 0.0  # seconds between two chunks of the answer
+
+    cause: Cause | None = None
+    phase: Phase = Phase.REQUEST
+    detail: str | None = None
+    error: ErrorRecord | None = None
+    rejected_by: str | None = None
+    finished: bool = False
+
+    _tags: list[str] | None = None
+    _ext: dict[str, object] | None = None
+    chunk_observers: list[ChunkObserver] | None = None
+    _finish_observers: list[Callable[[Exchange], None]] | None = None
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the field's name in the trace
+        method: bytes,
+        target: bytes,
+        http_version: bytes,
+        headers: tuple[Header, ...],
+        client: str,
+        body: RequestBody,
+    ) -> None:
+        self.id = id
+        self.method = method
+        self.target = target
+        self.path, _, self.query = target.partition(b"?")
+        self.http_version = http_version
+        self.headers = headers
+        self.client = client
+        self.body = body
+        self.started = monotonic()
+        self.received_ns = time_ns()
+        self.attempts = []
+
+    # --- for middlewares -------------------------------------------------------------------
+
+    @property
+    def tags(self) -> list[str]:
+        """The user's labels, written to the trace."""
+        if self._tags is None:
+            self._tags = []
+        return self._tags
+
+    @property
+    def ext(self) -> dict[str, object]:
+        """What middlewares add to the trace: JSON values, one key per middleware's name."""
+        if self._ext is None:
+            self._ext = {}
+        return self._ext
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first request header of this name (lower case), or None."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+    def set_header(self, name: bytes, value: bytes) -> None:
+        """Send this header upstream in place of the client's own of that name."""
+        self._edit(name, value)
+
+    def remove_header(self, name: bytes) -> None:
+        """Do not send the client's headers of this name upstream."""
+        self._edit(name, None)
+
+    def _edit(self, name: bytes, value: bytes | None) -> None:
+        if self.header_edits is None:
+            self.header_edits = []
+        self.header_edits.append((name, value))
+
+    async def read_body(self) -> bytes:
+        """The whole request body, bytes as received. Still forwarded as it came.
+
+        Raises PayloadTooLarge over the configured limit, ClientDisconnected if it never ends.
+        """
+        return await self.body.read()
+
+    async def read_json(self) -> object | None:
+        """The request body as JSON, or None where it is none (compressed ones included)."""
+        try:
+            value: object = json.loads(await self.read_body())
+        except (ValueError, RecursionError):
+            return None
+        return value
+
+    def replace_body(self, body: bytes) -> None:
+        """Send this body upstream instead of the client's; the trace says so."""
+        self.new_body = body
+
+    def refuse(
+        self, status: int, code: str, message: str, headers: tuple[Header, ...] = ()
+    ) -> Response:
+        """An early answer in the provider's error shape: return it instead of calling on."""
+        body = self.provider.error_body(status, code, message, self.id)
+        self.error = ErrorRecord("proxy", code, message, status)
+        pairs: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-llmtap-error", code.encode("ascii", "replace")),
+            *headers,
+        ]
+        return Response(status, pairs, body, refused=True)
+
+    def on_request_chunk(self, observer: ChunkObserver) -> None:
+        """Call `observer` with each piece of the request body, those already here at once."""
+        self.body.observe(observer)
+
+    def on_chunk(self, observer: ChunkObserver) -> None:
+        """Call `observer` with each piece of the response body as it goes to the client."""
+        if self.chunk_observers is None:
+            self.chunk_observers = []
+        self.chunk_observers.append(observer)
+
+    def on_finish(self, observer: Callable[[Exchange], None]) -> None:
+        """Call `observer` once at the very end, synchronously, whatever happened."""
+        if self._finish_observers is None:
+            self._finish_observers = []
+        self._finish_observers.append(observer)
+
+    # --- for the gateway -------------------------------------------------------------------
+
+    def observe_chunk(self, chunk: bytes) -> None:
+        """Show a response chunk to the observers; one that raises is dropped. Hot: per chunk."""
+        observers = self.chunk_observers
+        if observers is None:
+            return
+        for observer in observers:
+            try:
+                observer(chunk)
+            except Exception:
+                log.exception("chunk observer failed and is dropped for request %s", self.id)
+                self.chunk_observers = [o for o in observers if o is not observer]
+
+    def end(self, cause: Cause, detail: str | None = None) -> None:
+        """Note how it ended. The first cause stands: what follows is its consequence."""
+        if self.cause is None:
+            self.cause = cause
+            self.detail = detail
+
+    def finish(self) -> None:
+        """Close the record and tell the observers, once. Never raises, never waits."""
+        if self.finished:
+            return
+        self.finished = True
+        self.t_finished = monotonic()
+        if self.cause is None:
+            self.cause = Cause.OK
+        for observer in self._finish_observers or ():
+            try:
+                observer(self)
+            except Exception:
+                log.exception("finish observer failed for request %s", self.id)
+
+
+CallNext = Callable[[Exchange], Awaitable[Response]]
+
+__all__ = [
+    "Attempt",
+    "CallNext",
+    "Cause",
+    "ErrorRecord",
+    "Exchange",
+    "Forwarded",
+    "Header",
+    "PayloadTooLarge",
+    "Phase",
+    "Response",
+    "Upstream",
+]

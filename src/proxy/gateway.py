@@ -1,0 +1,218 @@
+"""Where every request begins and ends. Read this file first.
+
+    server ─▶ Gateway.handle ─▶ middlewares ─▶ Forwarder ─▶ provider.sign ─▶ transport ─▶ upstream
+       ▲            │
+       └── chunks ──┘   pushed to the client the moment they come, shown to observers after
+
+An exchange is finished exactly once, synchronously, whatever happened: that is the last thing
+`handle` does, and nothing in it awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from .bodies import ResponseBody
+from .errors import BodyError, ProxyError
+from .exchange import CallNext, Cause, ErrorRecord, Exchange, Phase, Response, Upstream
+from .providers.base import Provider
+from .urls import strip_prefix
+
+log = logging.getLogger("llmtap.proxy")
+
+
+_DONE = Phase.DONE
+
+
+class Client(Protocol):
+    """The client's side of an exchange: the server's connection, or an ASGI adapter."""
+
+    def begin(self, exchange: Exchange, response: Response) -> None:
+        """Take the head. After this there is no other answer: only more of it, or `abort`."""
+
+    def flush(self) -> None:
+        """Send the head now, the body is not here yet; else it goes with the first piece."""
+
+    def write(self, chunk: bytes) -> None:
+        """Send a piece of the body now."""
+
+    def end(self) -> None:
+        """The body is complete."""
+
+    def abort(self) -> None:
+        """Cut the connection so that the client sees the failure as one."""
+
+
+class Gateway:
+    """Takes exchanges in, sees each through, keeps account of those in flight.
+
+    `upstreams`: the longest prefix wins, the one without a prefix serves the rest. `call_next`:
+    the chain. `max_in_flight`: more than that at once are answered 503.
+    """
+
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        call_next: CallNext,
+        fallback: Provider,
+        chain: tuple[str, ...] = (),
+        max_in_flight: int = 2000,
+    ) -> None:
+        self._upstreams = sorted(upstreams, key=lambda u: len(u.prefix), reverse=True)
+        self._only = self._upstreams[0] if _serves_all(self._upstreams) else None
+        self._call_next = call_next
+        self._fallback = fallback
+        self._chain = chain
+        self._max_in_flight = max_in_flight
+        self._draining = False
+        self.in_flight: dict[Exchange, asyncio.Task[None]] = {}
+        self.accepted = 0
+
+    @property
+    def ready(self) -> bool:
+        """May new requests be sent here?"""
+        return not self._draining and len(self.in_flight) < self._max_in_flight
+
+    def start(self, exchange: Exchange, client: Client) -> asyncio.Task[None]:
+        """Begin an exchange; returns its task."""
+        self._route(exchange)
+        self.accepted += 1
+        if len(self.in_flight) >= self._max_in_flight:
+            exchange.refusal = (503, "overloaded", f"{self._max_in_flight} requests are in flight")
+        task = asyncio.get_running_loop().create_task(self.handle(exchange, client), name=exchange.id)
+        self.in_flight[exchange] = task
+        return task
+
+    async def handle(self, exchange: Exchange, client: Client) -> None:
+        """See one exchange through. Hot: once per request."""
+        response: Response | None = None
+        try:
+            try:
+                response = await self._call_next(exchange)
+            except ProxyError as error:
+                response = _failed(exchange, error)
+            except Exception:
+                response = _crashed(exchange)
+            if response.refused:
+                exchange.end(Cause.REJECTED, exchange.rejected_by or "forward")
+            exchange.response = response
+            exchange.status = response.status
+            client.begin(exchange, response)
+            if isinstance(response.body, ResponseBody):
+                if response.body.empty:
+                    client.flush()
+                await response.body.pipe(_delivery(exchange, client))
+            elif response.body:
+                client.write(response.body)
+                exchange.observe_chunk(response.body)
+            client.end()
+            exchange.phase = _DONE
+        except BodyError as error:
+            exchange.end(Cause(error.cause), str(error))
+            exchange.error = ErrorRecord("upstream", error.cause, str(error))
+            client.abort()
+        except asyncio.CancelledError:
+            _abandon(response)
+            exchange.end(Cause.SHUTDOWN)  # stands unless the client's leaving was noted before
+            client.abort()
+        except Exception as error:
+            log.exception("request %s failed while its answer was being sent", exchange.id)
+            _abandon(response)
+            exchange.end(Cause.REJECTED, f"internal error: {type(error).__name__}")
+            client.abort()
+        finally:
+            self.in_flight.pop(exchange, None)
+            exchange.finish()
+
+    def client_left(self, exchange: Exchange) -> None:
+        """The client is gone: stop everything that is done for it, at once."""
+        task = self.in_flight.get(exchange)
+        if task is not None:
+            exchange.cause = None if exchange.cause is Cause.UPSTREAM_ERROR else exchange.cause
+            exchange.end(Cause.CLIENT_DISCONNECTED, "the client closed its connection")
+            task.cancel()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Cut what is still in flight and wait until each exchange is finished."""
+        self._draining = True
+        tasks = list(self.in_flight.values())
+        for exchange, task in list(self.in_flight.items()):
+            exchange.cause = None if exchange.cause is Cause.UPSTREAM_ERROR else exchange.cause
+            exchange.end(Cause.SHUTDOWN, "the proxy was stopped")
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=deadline_s)
+
+    def stop_accepting(self) -> None:
+        """From now on not ready; what is in flight goes on."""
+        self._draining = True
+
+    def _route(self, exchange: Exchange) -> None:
+        exchange.chain = self._chain
+        upstream = self._only
+        if upstream is not None:
+            exchange.upstream = upstream
+            exchange.provider = upstream.provider
+            exchange.forward_path = exchange.path
+            return
+        exchange.provider = self._fallback
+        for candidate in self._upstreams:
+            path = strip_prefix(candidate.prefix, exchange.path)
+            if path is not None:
+                exchange.upstream, exchange.provider = candidate, candidate.provider
+                exchange.forward_path = path
+                return
+
+
+def _serves_all(upstreams: Sequence[Upstream]) -> bool:
+    return len(upstreams) == 1 and not upstreams[0].prefix
+
+
+def _delivery(exchange: Exchange, client: Client) -> Callable[[bytes], None]:
+    """What is done with each chunk: sent, timed, shown. Hot: the function inside, per chunk."""
+    write = client.write
+    last = 0.0
+
+    def deliver(chunk: bytes) -> None:
+        nonlocal last
+        write(chunk)
+        now = monotonic()
+        if last:
+            if now - last > exchange.max_gap:
+                exchange.max_gap = now - last
+        else:
+            exchange.t_first_byte = now
+        exchange.t_last_byte = last = now
+        if exchange.chunk_observers is not None:
+            exchange.observe_chunk(chunk)
+
+    return deliver
+
+
+def _failed(exchange: Exchange, error: ProxyError) -> Response:
+    """An error before the first byte, as the client sees it."""
+    exchange.cause = None
+    exchange.end(Cause(error.cause), str(error))
+    headers = ((b"retry-after", b"%d" % error.retry_after_s),) if error.retry_after_s else ()
+    response = exchange.refuse(error.status, error.code, str(error), headers)
+    response.refused = False
+    return response
+
+
+def _crashed(exchange: Exchange) -> Response:
+    """A middleware raised: this request fails closed, and only this one."""
+    log.exception("request %s failed in a middleware", exchange.id)
+    exchange.end(Cause.REJECTED, f"middleware {exchange.rejected_by or '?'} failed")
+    message = f"the proxy failed to handle this request; its log names {exchange.id}"
+    response = exchange.refuse(500, "internal_error", message)
+    response.refused = False
+    return response
+
+
+def _abandon(response: Response | None) -> None:
+    if response is not None and isinstance(response.body, ResponseBody):
+        response.body.abort()

@@ -1,0 +1,1 @@
+"""Transports: how bytes reach an upstream. `http1` is our own, `httpx` the library's."""

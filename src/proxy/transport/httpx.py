@@ -1,0 +1,201 @@
+"""The second transport, on httpx: HTTP/2, and outgoing proxies (HTTP and SOCKS).
+
+Slower by an order of magnitude; chosen per upstream. httpx 0.28 loses slots of its pool when
+requests are cancelled while it is full (reliability, "act on these first" 1), so its pool has no
+limit and the count is kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+
+import httpx
+
+from ...utils.tasks import spawn
+from ..bodies import ResponseBody
+from ..errors import (
+    BadResponse,
+    BodyError,
+    ConnectFailed,
+    ConnectTimeout,
+    HeadersTimeout,
+    PoolTimeout,
+    ProxyError,
+    TLSFailed,
+    UpstreamClosed,
+    UpstreamReset,
+)
+from ..exchange import Exchange, Header, Phase, Response, Upstream
+from .base import Outgoing, TransportLimits
+from .native import tls_context
+from .upload import Upload
+
+
+class HttpxTransport:
+    """Sends requests to one upstream through httpx. `proxy` is http://, https:// or socks5://."""
+
+    def __init__(
+        self,
+        limits: TransportLimits,
+        *,
+        http2: bool = False,
+        proxy: str | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._limits = limits
+        self._http2 = http2
+        self._proxy = proxy
+        self._ca_file = ca_file
+        self._client: httpx.AsyncClient | None = None
+        self._slots = asyncio.Semaphore(limits.connections)
+
+    async def start(self) -> None:
+        limits = self._limits
+        self._client = httpx.AsyncClient(
+            http2=self._http2,
+            proxy=self._proxy,
+            verify=tls_context(self._ca_file),
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=limits.idle_connections,
+                keepalive_expiry=limits.idle_reuse_s,
+            ),
+            timeout=httpx.Timeout(None, connect=limits.connect_s, read=limits.idle_s),
+        )
+
+    async def stop(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def send(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> Response:
+        """See Transport."""
+        try:
+            async with asyncio.timeout(self._limits.pool_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise PoolTimeout(f"all {self._limits.connections} requests are in use") from None
+        try:
+            answer = await self._head(exchange, upstream, out)
+        except BaseException:
+            self._slots.release()
+            raise
+        now = monotonic()
+        exchange.t_headers = now
+        pump = _Pump(answer, self._slots)
+        body = pump.body = ResponseBody(pump)
+        pump.task = spawn(pump.run(), "httpx body")
+        version = answer.http_version.removeprefix("HTTP/").encode()
+        headers: list[Header] = list(answer.headers.raw)
+        reason = answer.reason_phrase.encode()
+        return Response(
+            answer.status_code, headers, body, reason=reason, http_version=version
+        )
+
+    async def _head(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> httpx.Response:
+        if self._client is None:
+            raise RuntimeError("the transport was not started")
+        body = exchange.body
+        bodyless = out.body is None and body.complete and not body.size and not body.chunked
+        request = httpx.Request(
+            out.method.decode(),
+            f"{upstream.scheme}://{upstream.host_header.decode()}/",
+            headers=[(name, value) for name, value in out.headers],
+            content=None if bodyless else _upload(exchange, out),
+            extensions={
+                "target": out.target,  # httpx would tidy the path (reliability 11)
+                "timeout": httpx.Timeout(
+                    self._limits.idle_s, connect=self._limits.connect_s
+                ).as_dict(),
+            },
+        )
+        if bodyless and not any(name.lower() == b"content-length" for name, _ in out.headers):
+            request.headers.pop("content-length", None)
+        exchange.t_sent = monotonic()
+        exchange.phase = Phase.HEADERS
+        try:
+            async with asyncio.timeout(self._limits.headers_s):
+                return await self._client.send(request, stream=True)
+        except TimeoutError:
+            raise HeadersTimeout(
+                f"no answer from the upstream within {self._limits.headers_s:g} s"
+            ) from None
+        except httpx.HTTPError as error:
+            raise mapped(error) from error
+
+
+async def _upload(exchange: Exchange, out: Outgoing) -> AsyncIterator[bytes]:
+    """The request body, as replaced or as it arrives."""
+    if out.body is not None:
+        yield out.body
+        return
+    upload = Upload(exchange.body)
+    async for chunk in upload:
+        yield chunk
+
+
+class _Pump:
+    """Carries an httpx response into a ResponseBody, which pushes."""
+
+    def __init__(self, answer: httpx.Response, slots: asyncio.Semaphore) -> None:
+        self._answer = answer
+        self._slots = slots
+        self._go = asyncio.Event()
+        self._go.set()
+        self.body: ResponseBody | None = None
+        self.task: asyncio.Task[object] | None = None
+
+    async def run(self) -> None:
+        body = self.body
+        if body is None:
+            return
+        failure: BodyError | None = None
+        try:
+            async for chunk in self._answer.aiter_raw():
+                await self._go.wait()
+                body.feed(chunk)
+        except httpx.HTTPError as error:
+            problem = mapped(error)
+            failure = BodyError(problem.cause, str(problem))
+        finally:
+            self._slots.release()
+            await self._answer.aclose()
+            body.finish(failure)
+
+    def pause_reading(self) -> None:
+        self._go.clear()
+
+    def resume_reading(self) -> None:
+        self._go.set()
+
+    def abort(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
+def mapped(error: httpx.HTTPError) -> ProxyError:
+    """httpx's exceptions as ours, most special first. Held complete by a test."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectTimeout):
+        return ConnectTimeout("no connection to the upstream in time")
+    if isinstance(error, httpx.PoolTimeout):
+        return PoolTimeout("no connection to the upstream came free")
+    if isinstance(error, httpx.TimeoutException):
+        return HeadersTimeout("the upstream sent nothing in time")
+    if isinstance(error, httpx.ConnectError):
+        if "CERTIFICATE" in text.upper() or "SSL" in text.upper():
+            return TLSFailed(f"TLS with the upstream failed: {text}")
+        return ConnectFailed(f"cannot connect to the upstream: {text}")
+    if isinstance(error, httpx.ProxyError | httpx.UnsupportedProtocol):
+        return ConnectFailed(f"the outgoing proxy refused: {text}")
+    if isinstance(error, httpx.RemoteProtocolError):
+        if "disconnected" in text or "closed" in text:
+            return UpstreamClosed(f"the upstream closed the connection early: {text}")
+        return BadResponse(f"the upstream's answer is not valid: {text}")
+    if isinstance(error, httpx.NetworkError):
+        return UpstreamReset(f"the connection to the upstream broke: {text}")
+    return BadResponse(text)

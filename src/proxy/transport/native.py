@@ -1,0 +1,103 @@
+"""The default transport: HTTP/1.1 on httptools over asyncio, with a pool per upstream.
+
+It exists because forwarding is what this program is for: measured on one core, httpx carries 1,200
+requests a second here, this some 20,000. See `bench/RESULTS.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from time import monotonic
+
+import certifi
+
+from ...utils.tasks import Sweeper
+from ..errors import UpstreamClosed
+from ..exchange import Exchange, Phase, Response, Upstream
+from .base import Outgoing, TransportLimits
+from .http1 import Connection
+from .pool import Pool
+
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+
+
+_HEADERS = Phase.HEADERS
+
+
+class NativeTransport:
+    """Sends requests to any number of upstreams. TLS verifies against `ca_file` or the system's."""
+
+    def __init__(
+        self, limits: TransportLimits, sweeper: Sweeper, ca_files: dict[str, Path] | None = None
+    ) -> None:
+        self._limits = limits
+        self._sweeper = sweeper
+        self._ca_files = ca_files or {}
+        self._pools: dict[str, Pool] = {}
+
+    async def start(self) -> None:
+        """Nothing to open: connections are made when they are wanted."""
+
+    async def stop(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
+    async def send(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> Response:
+        """See Transport. A reused connection that proves dead is replaced once, where that is safe."""
+        pool = self._pools.get(upstream.name) or self._pool(upstream)
+        connection = pool.take_idle()
+        exchange.reused = connection is not None
+        if connection is None:
+            connection = await self._open(pool, exchange)
+        try:
+            return await self._send_on(connection, exchange, out)
+        except UpstreamClosed as error:
+            if not (error.stale and _may_repeat(exchange, out)):
+                raise
+        return await self._send_on(await self._open(pool, exchange), exchange, out)
+
+    async def _send_on(self, connection: Connection, exchange: Exchange, out: Outgoing) -> Response:
+        exchange.phase = _HEADERS
+        exchange.t_sent = monotonic()
+        head = connection.start(exchange, out)
+        try:
+            response = await head
+        except BaseException:
+            connection.abort()
+            raise
+        if self._limits.total_s is not None:
+            asyncio.get_running_loop().call_later(self._limits.total_s, connection.give_up, exchange)
+        return response
+
+    async def _open(self, pool: Pool, exchange: Exchange) -> Connection:
+        exchange.reused = False
+        exchange.phase = Phase.CONNECT
+        exchange.t_connect_start = monotonic()
+        connection = await pool.open()
+        exchange.t_connected = monotonic()
+        return connection
+
+    def _pool(self, upstream: Upstream) -> Pool:
+        tls = tls_context(self._ca_files.get(upstream.name)) if upstream.scheme == "https" else None
+        pool = self._pools[upstream.name] = Pool(upstream, self._limits, tls, self._sweeper)
+        return pool
+
+
+def _may_repeat(exchange: Exchange, out: Outgoing) -> bool:
+    """May a request go again whose connection died before a byte of the answer came?
+
+    The server may have read and acted on it, so only where doing it twice is harmless
+    (RFC 9110 9.2.2), and where the body is still here.
+    """
+    return exchange.method in _IDEMPOTENT and (out.body is not None or not exchange.body.discarded)
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """A verifying client context: `ca_file`, else the system's authorities, else certifi's."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    return context

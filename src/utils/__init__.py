@@ -1,0 +1,1 @@
+"""Small tools without a home of their own."""
