@@ -66,9 +66,7 @@ class Application:
             if own is not None and scope["method"] in {"GET", "HEAD"}:
                 await _send_json(send, *own())
                 return
-            await serve_http(
-                self.gateway, self.server_limits, self.new_id, scope, receive, send
-            )
+            await serve_http(self.gateway, self.server_limits, self.new_id, scope, receive, send)
         else:
             await refuse_websocket(receive, send, scope)
 
@@ -181,7 +179,9 @@ def _upstream(u: UpstreamSettings) -> Upstream:
         base_path=path,
         api_key=u.api_key.get_secret_value() if u.api_key else None,
         key_label="config" if u.api_key else None,
-        extra_headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in u.headers.items()),
+        extra_headers=tuple(
+            (k.encode("latin-1"), v.encode("latin-1")) for k, v in u.headers.items()
+        ),
     )
 
 
@@ -195,7 +195,8 @@ def _transports(settings: Settings, sweeper: Sweeper) -> dict[str, Transport]:
         if u.transport == "http1":
             transports[u.name] = native
             continue
-        from .proxy.transport.httpx import HttpxTransport  # 60 ms to import, rarely wanted
+        # 60 ms to import, and rarely wanted.
+        from .proxy.transport.httpx import HttpxTransport  # noqa: PLC0415
 
         transports[u.name] = HttpxTransport(
             limits,
@@ -240,5 +241,3 @@ async def _send_json(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-

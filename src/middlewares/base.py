@@ -1,14 +1,14 @@
 """The door for everybody's code: what a middleware is.
 
-    class AddHeader:
-        class Options(BaseModel): value: str = "1"
+class AddHeader:
+    class Options(BaseModel): value: str = "1"
 
-        def __init__(self, options: Options, services: Services) -> None: ...
+    def __init__(self, options: Options, services: Services) -> None: ...
 
-        async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response:
-            exchange.set_header(b"x-team", self.options.value.encode())
-            response = await call_next(exchange)
-            return response
+    async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response:
+        exchange.set_header(b"x-team", self.options.value.encode())
+        response = await call_next(exchange)
+        return response
 """
 
 from __future__ import annotations
@@ -68,4 +68,13 @@ class Counts(Protocol):
     def counters(self) -> dict[str, int]: ...
 
 
-__all__ = ["CallNext", "Counts", "Exchange", "Middleware", "Response", "Services", "Starts", "Stops"]
+__all__ = [
+    "CallNext",
+    "Counts",
+    "Exchange",
+    "Middleware",
+    "Response",
+    "Services",
+    "Starts",
+    "Stops",
+]

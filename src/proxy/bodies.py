@@ -184,7 +184,16 @@ class ResponseBody:
     Taken out once, either by `pipe` (the gateway) or by `async for` (whoever must see it whole).
     """
 
-    __slots__ = ("_chunks", "_error", "_finished", "_held", "_sink", "_source", "_waiter", "transform")
+    __slots__ = (
+        "_chunks",
+        "_error",
+        "_finished",
+        "_held",
+        "_sink",
+        "_source",
+        "_waiter",
+        "transform",
+    )
 
     def __init__(self, source: Source) -> None:
         self._source = source

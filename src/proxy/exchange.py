@@ -130,6 +130,7 @@ class Forwarded:
     target: bytes
     headers: list[Header]
     body_changed: bool = False
+    sha256_out: str | None = None  # hex, of a replaced body; else it is the client's
 
     @property
     def url(self) -> str:

@@ -1,7 +1,8 @@
-"""The end of the chain: an exchange becomes a request to its upstream, and the answer comes back."""
+"""The end of the chain: an exchange becomes a request to its upstream, its answer comes back."""
 
 from __future__ import annotations
 
+import hashlib
 from time import monotonic
 
 from .errors import ConnectFailed, ProxyError
@@ -23,43 +24,56 @@ class Forwarder:
         self._connect_retries = connect_retries
 
     async def __call__(self, exchange: Exchange) -> Response:
-        if exchange.refusal is not None:
-            return exchange.refuse(*exchange.refusal)
         upstream = exchange.upstream
-        if upstream is None:
-            return exchange.refuse(
-                404, "unknown_path", f"no upstream serves {exchange.path.decode('latin-1')}"
-            )
+        if upstream is None or exchange.refusal is not None or exchange.method == b"GET":
+            refusal = _refusal(exchange)
+            if refusal is not None:
+                return exchange.refuse(*refusal)
         if exchange.forwarded is not None:
             raise RuntimeError("call_next was called twice: repeating is the forwarder's business")
-        if wants_websocket(exchange):
-            return exchange.refuse(
-                426, "websocket_unsupported", "WebSockets are not served here: use HTTP streaming"
-            )
+        assert upstream is not None  # noqa: S101 - _refusal has said so otherwise
         out = outgoing(exchange, upstream)
-        exchange.forwarded = Forwarded(upstream, out.target, out.headers, out.body is not None)
+        exchange.forwarded = forwarded = Forwarded(upstream, out.target, out.headers)
+        if out.body is not None:
+            forwarded.body_changed = True
+            forwarded.sha256_out = hashlib.sha256(out.body).hexdigest()
         transport = self._transports[upstream.name]
-        tries_left = self._connect_retries
-        while True:
-            attempt = Attempt(monotonic(), upstream.key_label)
-            exchange.attempts.append(attempt)
+        for _ in range(self._connect_retries):
             try:
-                response = await transport.send(exchange, upstream, out)
-            except ConnectFailed as error:
-                attempt.error = error.code
-                if tries_left <= 0:
-                    raise
-                tries_left -= 1
-            except ProxyError as error:
-                attempt.error = error.code
-                raise
-            else:
-                attempt.status = exchange.upstream_status = response.status
-                exchange.upstream_http_version = response.http_version
-                exchange.phase = _BODY
-                if response.status >= 400:
-                    exchange.end(Cause.UPSTREAM_ERROR)
-                return response
+                return await _try(transport, exchange, upstream, out)
+            except ConnectFailed:
+                continue
+        return await _try(transport, exchange, upstream, out)
+
+
+def _refusal(exchange: Exchange) -> tuple[int, str, str] | None:
+    """Status, code and message for what is not forwarded."""
+    if exchange.refusal is not None:
+        return exchange.refusal
+    if exchange.upstream is None:
+        return 404, "unknown_path", f"no upstream serves {exchange.path.decode('latin-1')}"
+    if wants_websocket(exchange):
+        return 426, "websocket_unsupported", "WebSockets are not served here: use HTTP streaming"
+    return None
+
+
+async def _try(
+    transport: Transport, exchange: Exchange, upstream: Upstream, out: Outgoing
+) -> Response:
+    """One attempt, noted on the exchange."""
+    attempt = Attempt(monotonic(), upstream.key_label)
+    exchange.attempts.append(attempt)
+    try:
+        response = await transport.send(exchange, upstream, out)
+    except ProxyError as error:
+        attempt.error = error.code
+        raise
+    attempt.status = exchange.upstream_status = response.status
+    exchange.upstream_http_version = response.http_version
+    exchange.phase = _BODY
+    if response.status >= 400:
+        exchange.end(Cause.UPSTREAM_ERROR)
+    return response
 
 
 _BODY = Phase.BODY

@@ -21,7 +21,9 @@ def host_header(scheme: str, host: str, port: int) -> bytes:
     """The Host header for an upstream: the port only where it is not the scheme's own."""
     name = f"[{host}]" if ":" in host else host
     default = 443 if scheme == "https" else 80
-    return (name if port == default else f"{name}:{port}").encode("idna" if not name.isascii() else "ascii")
+    return (name if port == default else f"{name}:{port}").encode(
+        "idna" if not name.isascii() else "ascii"
+    )
 
 
 def join_path(base_path: bytes, path: bytes) -> bytes:

@@ -90,7 +90,9 @@ class LineAssembler(StreamAssembler):
         answer = self._fields | _joined(self._texts)
         if self._message is None:
             return answer
-        whole = {key: answer.pop(key) for key in ("model", "created_at") if key in answer}
+        whole: dict[str, object] = {
+            key: answer.pop(key) for key in ("model", "created_at") if key in answer
+        }
         whole["message"] = self._message | _joined(self._message_texts)
         return whole | answer
 

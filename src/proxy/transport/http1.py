@@ -324,7 +324,9 @@ class Connection(asyncio.Protocol):
     def _lost(self, error: Exception | None) -> ProxyError:
         stale = self.served > 1 and self._bytes_in == 0
         if error is None:
-            return UpstreamClosed("the upstream closed the connection before its answer was complete", stale=stale)
+            return UpstreamClosed(
+                "the upstream closed the connection before its answer was complete", stale=stale
+            )
         return UpstreamReset(f"the connection to the upstream broke: {error}", stale=stale)
 
     # --- ends ----------------------------------------------------------------------------------
@@ -334,7 +336,9 @@ class Connection(asyncio.Protocol):
         if self.state is IDLE:
             self.close()
         elif self.state is HEAD:
-            self._fail(HeadersTimeout(f"no answer from the upstream within {self._limits.headers_s:g} s"))
+            self._fail(
+                HeadersTimeout(f"no answer from the upstream within {self._limits.headers_s:g} s")
+            )
         elif self._reading_paused:  # it is the client that is slow; the server watches that
             self.deadline = now + self._limits.idle_s
         else:

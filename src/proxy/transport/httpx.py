@@ -92,9 +92,7 @@ class HttpxTransport:
         version = answer.http_version.removeprefix("HTTP/").encode()
         headers: list[Header] = list(answer.headers.raw)
         reason = answer.reason_phrase.encode()
-        return Response(
-            answer.status_code, headers, body, reason=reason, http_version=version
-        )
+        return Response(answer.status_code, headers, body, reason=reason, http_version=version)
 
     async def _head(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> httpx.Response:
         if self._client is None:
@@ -178,24 +176,26 @@ class _Pump:
 
 
 def mapped(error: httpx.HTTPError) -> ProxyError:
-    """httpx's exceptions as ours, most special first. Held complete by a test."""
+    """httpx's exceptions as ours. Held complete by a test."""
     text = str(error) or type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout):
-        return ConnectTimeout("no connection to the upstream in time")
-    if isinstance(error, httpx.PoolTimeout):
-        return PoolTimeout("no connection to the upstream came free")
-    if isinstance(error, httpx.TimeoutException):
-        return HeadersTimeout("the upstream sent nothing in time")
-    if isinstance(error, httpx.ConnectError):
-        if "CERTIFICATE" in text.upper() or "SSL" in text.upper():
-            return TLSFailed(f"TLS with the upstream failed: {text}")
-        return ConnectFailed(f"cannot connect to the upstream: {text}")
-    if isinstance(error, httpx.ProxyError | httpx.UnsupportedProtocol):
-        return ConnectFailed(f"the outgoing proxy refused: {text}")
-    if isinstance(error, httpx.RemoteProtocolError):
-        if "disconnected" in text or "closed" in text:
-            return UpstreamClosed(f"the upstream closed the connection early: {text}")
-        return BadResponse(f"the upstream's answer is not valid: {text}")
-    if isinstance(error, httpx.NetworkError):
-        return UpstreamReset(f"the connection to the upstream broke: {text}")
+    if isinstance(error, httpx.ConnectError) and ("CERTIFICATE" in text or "SSL" in text):
+        return TLSFailed(f"TLS with the upstream failed: {text}")
+    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" in text:
+        return UpstreamClosed(f"the upstream closed the connection early: {text}")
+    for theirs, ours, message in _MAPPED:
+        if isinstance(error, theirs):
+            return ours(f"{message}: {text}")
     return BadResponse(text)
+
+
+# Most special first.
+_MAPPED: tuple[tuple[type[httpx.HTTPError], type[ProxyError], str], ...] = (
+    (httpx.ConnectTimeout, ConnectTimeout, "no connection to the upstream in time"),
+    (httpx.PoolTimeout, PoolTimeout, "no connection to the upstream came free"),
+    (httpx.TimeoutException, HeadersTimeout, "the upstream sent nothing in time"),
+    (httpx.ConnectError, ConnectFailed, "cannot connect to the upstream"),
+    (httpx.ProxyError, ConnectFailed, "the outgoing proxy refused"),
+    (httpx.UnsupportedProtocol, ConnectFailed, "this address cannot be reached"),
+    (httpx.RemoteProtocolError, BadResponse, "the upstream's answer is not valid"),
+    (httpx.NetworkError, UpstreamReset, "the connection to the upstream broke"),
+)

@@ -45,7 +45,7 @@ class NativeTransport:
             pool.close()
 
     async def send(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> Response:
-        """See Transport. A reused connection that proves dead is replaced once, where that is safe."""
+        """See Transport. A reused connection found dead is replaced once, where that is safe."""
         pool = self._pools.get(upstream.name) or self._pool(upstream)
         connection = pool.take_idle()
         exchange.reused = connection is not None
@@ -68,7 +68,9 @@ class NativeTransport:
             connection.abort()
             raise
         if self._limits.total_s is not None:
-            asyncio.get_running_loop().call_later(self._limits.total_s, connection.give_up, exchange)
+            asyncio.get_running_loop().call_later(
+                self._limits.total_s, connection.give_up, exchange
+            )
         return response
 
     async def _open(self, pool: Pool, exchange: Exchange) -> Connection:

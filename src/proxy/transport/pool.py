@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections import deque
 from time import monotonic
-from typing import cast
 
 from ...utils.tasks import Sweeper
 from ..errors import ConnectFailed, ConnectTimeout, PoolTimeout, ProxyError, TLSFailed
@@ -19,7 +18,11 @@ class Pool:
     """Open connections to one upstream. `acquire` gives one, `give_back` is called by itself."""
 
     def __init__(
-        self, upstream: Upstream, limits: TransportLimits, tls: ssl.SSLContext | None, sweeper: Sweeper
+        self,
+        upstream: Upstream,
+        limits: TransportLimits,
+        tls: ssl.SSLContext | None,
+        sweeper: Sweeper,
     ) -> None:
         self.limits = limits
         self._upstream = upstream
@@ -86,7 +89,7 @@ class Pool:
             raise _mapped(error, up, self.limits.connect_s) from error
         finally:
             self._connecting -= 1
-        connection = cast(Connection, protocol)
+        connection = protocol
         if connection.state is State.CLOSED:
             raise ConnectFailed(f"{up.host}:{up.port} closed the connection at once")
         self._open.add(connection)

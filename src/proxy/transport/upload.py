@@ -14,7 +14,7 @@ class Upload:
 
     def __init__(self, body: RequestBody) -> None:
         self._body = body
-        self._queue: asyncio.Queue[bytes | None | ProxyError] = asyncio.Queue()
+        self._queue: asyncio.Queue[bytes | ProxyError | None] = asyncio.Queue()
         self._held = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
