@@ -19,13 +19,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.client import Address, Answer, call
+from tests.support.client import Address, Answer, Client, call
 from tests.support.wire import Header, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 Document = dict[str, Any]  # a parsed trace: its shape is what the tests are about
 
 _running: set[LLMTap] = set()
+
+
+def settings(base_url: str, *, kind: str = "openai", **sections: object) -> dict[str, object]:
+    """A config for one upstream: `settings(url, timeouts={"idle_s": 0.3})`.
+
+    `upstream={…}` adds to the upstream itself.
+    """
+    extra = sections.pop("upstream", {})
+    assert isinstance(extra, dict)
+    return {"upstreams": [{"type": kind, "base_url": base_url, **extra}], **sections}
 
 
 class LLMTap:
@@ -210,6 +220,9 @@ class LLMTap:
 
     def path_of(self, having: str) -> Path:
         return self.documents(having)[0][0]
+
+    def client(self, *, timeout: float = 10) -> Client:
+        return Client(self.address, timeout=timeout)
 
     def call(
         self,
