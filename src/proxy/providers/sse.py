@@ -39,7 +39,7 @@ class SSEParser(StreamParser):
         if b"\r" in chunk:
             return [_crlf_event(chunk)] if _is_crlf_event(chunk) else self._feed_pending(chunk)
         end = chunk.find(b"\n\n") + 2
-        if end == len(chunk):
+        if end == len(chunk) > 1:
             return [_lf_event(chunk)]
         events = []
         start = 0

@@ -38,7 +38,7 @@ def split(stream: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def test_each_line_is_an_event():
-    assert lines(b'{"a":1}\n{"b"', b':2}\r\n') == [(b'{"a":1}', True), (b'{"b":2}', True)]
+    assert lines(b'{"a":1}\n{"b"', b":2}\r\n") == [(b'{"a":1}', True), (b'{"b":2}', True)]
 
 
 def test_empty_line_is_an_event_without_data():
