@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,23 +25,29 @@ _BUILT_IN = f"{__name__.split('.', maxsplit=1)[0]}.middlewares"
 _NOT_MEMBERS = frozenset({"base", "chain"})
 
 
-def load_middleware(spec: MiddlewareSpec) -> tuple[type, BaseModel | None]:
-    """The class that `spec` names and its options, validated by the class's own `Options` model.
+# Any: whoever calls knows what a middleware is, `config` lies below that.
+def load_middleware(spec: MiddlewareSpec, services: object) -> Any:  # noqa: ANN401
+    """The middleware that `spec` names, constructed with its validated options and `services`.
 
-    Options are None for a class without `Options`. Raises `ConfigError`, one line per mistake.
+    The options are an instance of the class's own `Options` model, None for a class without one.
+    Raises `ConfigError`, one line per mistake.
     """
     found, options, problems = inspect_middleware(spec)
-    if found is None or problems:
-        raise ConfigError(
-            f"{' '.join(filter(None, (spec.where, dotted(p.loc))))}: {p.text}" for p in problems
-        )
-    return found, options
+    if found is not None and not problems:
+        try:
+            return found(options, services)
+        except Exception as error:  # noqa: BLE001  the author's code: anything may come
+            problems = [Problem((), f"{spec.name} cannot be made: {_summary(error)}")]
+    place = spec.where or "middlewares"
+    raise ConfigError(
+        f"{' '.join(filter(None, (place, dotted(p.loc))))}: {p.text}" for p in problems
+    )
 
 
 def inspect_middleware(
     spec: MiddlewareSpec,
 ) -> tuple[type | None, BaseModel | None, list[Problem]]:
-    """As `load_middleware`, with the mistakes as a list; their places begin with the name."""
+    """Class, options, and the mistakes, placed below the name. Nothing is constructed."""
     try:
         found = _find(spec.name)
     except ImportNameError as error:

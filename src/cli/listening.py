@@ -1,0 +1,66 @@
+"""The listening sockets: bound by ourselves, so that a taken port is one plain line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+BACKLOG = 2048
+_REASONS = {
+    errno.EADDRINUSE: "is in use; stop what listens there, or choose another port",
+    errno.EACCES: "is not allowed to this user; choose a port above 1023",
+    errno.EADDRNOTAVAIL: "is no address of this machine; choose another host",
+}
+
+
+Address = tuple[str | int | bytes, ...]
+"""As `getaddrinfo` gives it: (host, port) or (host, port, flow, scope)."""
+
+
+class ListenError(Exception):
+    """Listening is not possible; the message says why and what to do."""
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on every address of `host`, all on one port; 0 takes a free one.
+
+    Connections wait in the backlog until the server takes them. Raises `ListenError`.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in _addresses(host, port):
+            sockets.append(_bound(family, (address[0], port, *address[2:])))
+            port = sockets[0].getsockname()[1]
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        reason = _REASONS.get(
+            error.errno or 0, f"cannot be bound: {error.strerror}; choose another"
+        )
+        raise ListenError(f"{host}:{port} {reason}") from error
+    return sockets
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, Address]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ListenError(f"{host} is no known host; give an address of this machine") from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _bound(family: int, address: Address) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two programs share a port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.set_inheritable(True)  # workers get it
+    except OSError:
+        sock.close()
+        raise
+    return sock

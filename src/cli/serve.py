@@ -1,0 +1,138 @@
+"""`llmtap` without a command: bind, start, say so, serve until told to stop, drain.
+
+One process runs uvicorn's server here; several, or `--reload`, run under uvicorn's supervisors,
+which start children that make the application again (`worker.make_app`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import sys
+import time
+from types import FrameType
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from ..app import Application, build
+from ..config.loading import Loaded
+from ..config.settings import Settings
+from ..proxy.server import ServerProtocol
+from ..utils.logging import set_up_logging
+from ..utils.tasks import spawn
+from .announce import announce, url_of
+from .exit_codes import CANNOT_LISTEN, START_FAILED
+from .flags import Given
+from .listening import BACKLOG, ListenError, listen
+from .reload import Reloader
+from .worker import hand_down, secrets_of
+
+log = logging.getLogger("llmtap.main")
+
+_ROOT = __name__.split(".", maxsplit=1)[0]
+_BOUNCE_S = 0.3
+
+
+def serve(loaded: Loaded, given: Given) -> int:
+    """Serve until SIGINT or SIGTERM; the exit code. Raises ConfigError."""
+    settings = loaded.settings
+    set_up_logging(settings.log_level, secrets=secrets_of(settings))
+    try:
+        sockets = listen(settings.host, settings.port)
+    except ListenError as error:
+        place = loaded.origins["port"].removeprefix("cli ").replace("default", "port")
+        print(f"{place}: {error}", file=sys.stderr)  # noqa: T201  a mistake, told plainly
+        return CANNOT_LISTEN
+    if settings.reload or settings.workers > 1:
+        hand_down(given.overrides, given.config, os.environ)
+        return _supervise(loaded, given, sockets)
+    return _serve_here(settings, sockets)
+
+
+def _serve_here(settings: Settings, sockets: list[socket.socket]) -> int:
+    application = build(settings)
+    TapServer(_config(settings, application), application).run(sockets)
+    return 0
+
+
+def _supervise(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> int:
+    settings = loaded.settings
+    config = _config(settings, f"{_ROOT}.main:app")
+    announce(settings, _url(settings, sockets))
+    if settings.reload:
+        Reloader(config, sockets, loaded.config, given).run()
+        return 0
+    supervisor = Multiprocess(config, sockets)
+    supervisor.run()
+    failed = any(process.exitcode == START_FAILED for process in supervisor.processes)
+    return START_FAILED if failed else 0
+
+
+def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
+    """uvicorn without its own opinions: no headers, no access log, no trust in X-Forwarded-For."""
+    return uvicorn.Config(
+        app,
+        http=ServerProtocol,
+        ws="none",
+        lifespan="on",
+        loop="auto",  # uvloop where it is installed
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        workers=settings.workers,
+        reload=settings.reload,
+        timeout_keep_alive=math.ceil(settings.timeouts.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(settings.drain.streams_s),
+    )
+
+
+def _url(settings: Settings, sockets: list[socket.socket]) -> str:
+    return url_of(settings.host, sockets[0].getsockname()[1])
+
+
+class TapServer(uvicorn.Server):
+    """uvicorn's server, with our word at start and stop, and an exit code of 0 for both signals.
+
+    The first signal drains, a second cuts what is still in flight, a third ends without writing.
+    """
+
+    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+        super().__init__(config)
+        self._application = application
+        self._signalled: list[float] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, then the start lines: by now they are true."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            settings = self._application.settings
+            announce(settings, _url(settings, sockets))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, after saying what is waited for."""
+        self._application.gateway.stop_accepting()
+        in_flight = len(self._application.gateway.in_flight)
+        if in_flight:
+            seconds = self._application.settings.drain.streams_s
+            log.info("stopping: %d in flight, given %g s; again to cut them", in_flight, seconds)
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  uvicorn's
+        """Unlike uvicorn's it does not raise the signal again at the end, which would be the exit
+        code; and wrappers such as npm and uv send a Ctrl-C twice at once, which counts as one."""
+        now = time.monotonic()
+        if self._signalled and now - self._signalled[-1] < _BOUNCE_S:
+            return
+        self._signalled.append(now)
+        if len(self._signalled) == 1:
+            self.should_exit = True
+        elif len(self._signalled) == 2:
+            spawn(self._application.gateway.drain(0), "cut")
+        else:
+            self.force_exit = True
