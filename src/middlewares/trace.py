@@ -92,7 +92,6 @@ class Trace:
         return {
             "trace_dir": str(self._folder.resolve()),
             "journal_dir": str(directory.resolve()),
-            "body_bytes": options.body_bytes,
             "queue_bytes": options.queue_bytes,
             "decoded_bytes": options.decoded_bytes,
             "decoded_ratio": options.decoded_ratio,
@@ -264,10 +263,11 @@ class _Recording:
         head, sent = self._forwarded_head(exchange), exchange.forwarded
         if head is None or sent is None:
             return None
-        url = sent.url.encode("utf-8", "surrogateescape")
+        origin = b"%b://%b" % (sent.upstream.scheme.encode(), sent.upstream.host_header)
+        target = self._secrets.mask_target(sent.target, head)
         tail = exchange.forward_path + (b"?" + exchange.query if exchange.query else b"")
-        masked = self._secrets.mask_target(url, head)
-        return masked, head.headers, sent.body_changed, sent.sha256_out, not url.endswith(tail)
+        path_changed = not sent.target.endswith(tail)
+        return origin + target, head.headers, sent.body_changed, sent.sha256_out, path_changed
 
     def _error(self, error: ErrorRecord | None) -> tuple[str, str, str | None, int | None] | None:
         if error is None:

@@ -53,10 +53,11 @@ class RecorderProcess:
     def start(self, page_fd: int) -> None:
         """Take the lock and start the process. Raises OSError."""
         self._page_fd = page_fd
-        self._lock_fd = os.open(
-            self._journal / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        # Locked before it has its name: a recorder that looks for dead ones must not be first.
+        draft = self._journal / f"{LOCK_NAME}.new"
+        self._lock_fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(self._journal / LOCK_NAME)
         self._spawn()
 
     def _spawn(self) -> None:

@@ -1,0 +1,148 @@
+"""Secrets inside bodies: under telling names, and wherever a known one is echoed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import orjson
+
+from ..utils.redaction import MASK, MASK_TEXT
+
+_FIELD_NAMES = (
+    "api_key",
+    "apikey",
+    "apiKey",
+    "api-key",
+    "x-api-key",
+    "X-Api-Key",
+    "x_api_key",
+    "API_KEY",
+    "authorization",
+    "Authorization",
+    "authorization_token",
+    "proxy-authorization",
+    "access_token",
+    "accessToken",
+    "refresh_token",
+    "refreshToken",
+    "id_token",
+    "client_secret",
+    "clientSecret",
+    "secret_key",
+    "password",
+    "Password",
+)
+_FIELDS = frozenset(_FIELD_NAMES)
+_FIELD_TEXT = re.compile(
+    r'("(?:' + "|".join(_FIELD_NAMES) + r')"\s*:\s*")((?:[^"\\]|\\.)+)(")', re.IGNORECASE
+)
+
+
+def mask_fields(value: object) -> list[str]:
+    """Mask string values under telling names, in place. JSON pointers of what was masked.
+
+    Hot: every request's body is walked, 0.1 µs for each object or array in it.
+    """
+    stack = [value]
+    for item in stack:
+        if type(item) is dict:
+            if not _FIELDS.isdisjoint(item):
+                return _mask_fields(value)
+            stack += [
+                inner for inner in item.values() if type(inner) is dict or type(inner) is list
+            ]
+        elif type(item) is list:
+            stack += [inner for inner in item if type(inner) is dict or type(inner) is list]
+    return []
+
+
+def _mask_fields(value: object) -> list[str]:
+    pointers: list[str] = []
+    stack: list[tuple[object, str]] = [(value, "")]
+    while stack:
+        item, pointer = stack.pop()
+        items = item.items() if isinstance(item, dict) else enumerate(_list(item))
+        for key, inner in items:
+            at = f"{pointer}/{escape(str(key))}"
+            if isinstance(inner, (dict, list)):
+                stack.append((inner, at))
+            elif isinstance(item, dict) and inner and isinstance(inner, str) and key in _FIELDS:
+                item[key] = MASK_TEXT
+                pointers.append(at)
+    return sorted(pointers)
+
+
+def _list(item: object) -> list[object]:
+    return item if isinstance(item, list) else []
+
+
+def mask_fields_in_text(text: str) -> tuple[str, bool]:
+    """The same for JSON that is shown as text."""
+    masked, count = _FIELD_TEXT.subn(rf"\1{MASK_TEXT}\3", text)
+    return masked, count > 0
+
+
+def escape(key: str) -> str:
+    """A key as part of a JSON pointer (RFC 6901 3)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def variants(texts: list[bytes]) -> list[bytes]:
+    """How secrets may stand in a rendered document: as they are, escaped once (a JSON string), and
+    twice (JSON inside the raw of an event)."""
+    found: dict[bytes, None] = {}
+    for text in texts:
+        once = orjson.dumps(text.decode("utf-8", "replace"))[1:-1]
+        twice = orjson.dumps(once.decode())[1:-1]
+        found.update(dict.fromkeys((text, once, twice)))
+    return list(found)
+
+
+# Our own vocabulary: never searched, or a client could break its trace with a key "complete".
+_OURS = frozenset({"schema", "id", "state", "timing", "redactions"})
+
+
+def mask_document(document: bytes, secrets: list[bytes]) -> tuple[dict[str, object], list[str]]:
+    """The parsed document with every echo of a secret masked, and the JSON pointers to them.
+
+    The slow way, for the rare document that holds one.
+    """
+    texts = sorted({v.decode("utf-8", "replace") for v in variants(secrets)}, key=len, reverse=True)
+
+    def clean(text: str) -> str:
+        for secret in texts:
+            if secret in text:
+                text = text.replace(secret, MASK_TEXT)
+        return text
+
+    pointers: list[str] = []
+    fields: dict[str, object] = orjson.loads(document)
+    for key, value in fields.items():
+        if key not in _OURS:
+            fields[key] = _walk(value, "/" + key, clean, pointers)
+    return fields, pointers
+
+
+def _walk(value: object, pointer: str, clean: Callable[[str], str], pointers: list[str]) -> object:
+    if isinstance(value, str):
+        cleaned = clean(value)
+        if cleaned != value:
+            pointers.append(pointer)
+        return cleaned
+    if isinstance(value, dict):
+        return {
+            clean(key): _walk(inner, f"{pointer}/{escape(clean(key))}", clean, pointers)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_walk(inner, f"{pointer}/{i}", clean, pointers) for i, inner in enumerate(value)]
+    return value
+
+
+def mask_bytes(data: bytes, secrets: list[bytes]) -> bytes:
+    """Bytes without the secrets; for what is shown as base64 or written to a file."""
+    for secret in secrets:
+        if secret in data:
+            data = data.replace(secret, MASK)
+    return data

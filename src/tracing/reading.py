@@ -1,0 +1,292 @@
+"""A journal read back: which exchanges are open, where their records lie, which files may go.
+
+Kept in memory are positions only (eight bytes a record); payloads are read when an exchange is
+written. A segment is deleted when it has been read to its end and no exchange needs it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import mmap
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from ..utils.redaction import MASK
+from .recorded import Recorded
+from .records import (
+    END_OF_SEGMENT,
+    GET_HEADER,
+    HEADER_BYTES,
+    MARK_MASK,
+    MARK_SHIFT,
+    Answered,
+    Finished,
+    Kind,
+    Mark,
+    Opened,
+)
+from .segments import SUFFIX
+
+_OPEN, _FINISH = int(Kind.OPEN), int(Kind.FINISH)
+_MAPPED = 6  # segments mapped at a time
+_MARK_AT = 12  # bytes into a record
+_OFFSET_BITS = 32
+_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
+
+Fields = TypeVar("Fields", Opened, Answered, Finished)
+
+
+class OpenExchange:
+    """Where the records of one exchange lie: segment << 32 | offset, in order."""
+
+    __slots__ = ("number", "records", "segments")
+
+    def __init__(self, number: int, record: int) -> None:
+        self.number = number
+        self.records = array("Q", (record,))
+        self.segments = [record >> _OFFSET_BITS]
+
+
+class JournalReader:
+    """Reads one journal directory. `secrets`: number to texts, None if they are not known."""
+
+    def __init__(self, directory: Path, secrets: dict[int, list[bytes]] | None) -> None:
+        self._directory = directory
+        self._secrets = secrets
+        self._maps: dict[int, tuple[mmap.mmap, memoryview]] = {}
+        self._needed: dict[int, int] = {}  # segment -> open exchanges with records in it
+        self._at = 0
+        self._segment = -1
+        self.open: dict[int, OpenExchange] = {}
+        self.reclaimed_bytes = 0
+        self.held_bytes = 0  # of the segments read so far and not deleted
+
+    # --- finding ---------------------------------------------------------------------------
+
+    def scan(self, until: tuple[int, int] | None) -> Iterator[OpenExchange]:
+        """Read on, up to a (segment, offset) that is surely written, None: to the very end.
+        Yields each exchange that is finished; it stays `open` until `release`. Hot: per record."""
+        if self._segment < 0 and not self._begin():
+            return
+        while True:
+            limit = _OFFSET_MASK
+            if until is not None:
+                if self._segment > until[0]:
+                    return
+                if self._segment == until[0]:
+                    limit = until[1]
+            found = self._map(self._segment)
+            if found is not None:
+                yield from self._scan_segment(found[0], limit)
+            if (until is not None and self._segment >= until[0]) or not self._go_on(found):
+                return
+
+    def _scan_segment(self, mapping: mmap.mmap, limit: int) -> Iterator[OpenExchange]:
+        exchanges = self.open
+        base = self._segment << _OFFSET_BITS
+        at = self._at
+        last = min(limit, len(mapping) - HEADER_BYTES + 1)
+        while at < last:
+            length, number, kind, mark, _ = GET_HEADER(mapping, at)
+            if length in (0, END_OF_SEGMENT):
+                break
+            self._at = at + length + 7 & ~7
+            if kind == _OPEN:
+                if not mark:
+                    exchanges[number] = OpenExchange(number, base | at)
+                    self._needed[self._segment] = self._needed.get(self._segment, 0) + 1
+            elif (exchange := exchanges.get(number)) is not None:
+                exchange.records.append(base | at)
+                if exchange.segments[-1] != self._segment:
+                    exchange.segments.append(self._segment)
+                    self._needed[self._segment] = self._needed.get(self._segment, 0) + 1
+                if kind == _FINISH:
+                    yield exchange
+            at = self._at
+
+    def _begin(self) -> bool:
+        numbers = self._numbers()
+        if not numbers:
+            return False
+        self._enter(numbers[0])
+        return True
+
+    def _enter(self, segment: int) -> None:
+        self._segment, self._at = segment, 0
+        found = self._map(segment)
+        self.held_bytes += len(found[0]) if found is not None else 0
+
+    def _go_on(self, found: tuple[mmap.mmap, memoryview] | None) -> bool:
+        """To the next segment, if this one is closed; False if this is where the journal ends."""
+        if found is not None:
+            mapping, lengths = found
+            if self._at + 4 <= len(mapping) and lengths[self._at >> 2] != END_OF_SEGMENT:
+                return False
+        after = [number for number in self._numbers() if number > self._segment]
+        if not after:
+            return False
+        left = self._segment
+        self._enter(after[0])
+        if not self._needed.get(left):
+            self._delete(left)
+        return True
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._directory.glob(f"*{SUFFIX}"))
+
+    def highest_marks(self) -> dict[Mark, int]:
+        """The highest running number of each mark: what a killed recorder had come to."""
+        highest = dict.fromkeys(Mark, 0)
+        for segment in self._numbers():
+            found = self._map(segment)
+            at = 0
+            while found is not None and at + HEADER_BYTES <= len(found[0]):
+                length, _, kind, mark, _ = GET_HEADER(found[0], at)
+                if length in (0, END_OF_SEGMENT):
+                    break
+                if kind == _OPEN and mark:
+                    what = Mark(mark >> MARK_SHIFT)
+                    highest[what] = max(highest[what], mark & MARK_MASK)
+                at = at + length + 7 & ~7
+        return highest
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def read(self, exchange: OpenExchange) -> Recorded:
+        """All that was recorded of an exchange."""
+        opened: Recorded | None = None
+        for record in exchange.records:
+            found = self._map(record >> _OFFSET_BITS)
+            if found is None:
+                raise FileNotFoundError(f"segment {record >> _OFFSET_BITS} of the journal is gone")
+            mapping, at = found[0], record & _OFFSET_MASK
+            length, _, kind, _, t = GET_HEADER(mapping, at)
+            payload = mapping[at + HEADER_BYTES : at + length]
+            if opened is None:
+                opened = Recorded(Opened(*_load(payload)))
+                self._add_secrets(opened, opened.opened.secrets)
+            else:
+                self._take(opened, kind, t, payload)
+        assert opened is not None  # noqa: S101 - the first record is an OPEN
+        return opened
+
+    def _take(self, recorded: Recorded, kind: int, t: float, payload: bytes) -> None:
+        if kind == Kind.RESPONSE_CHUNK:
+            recorded.response.append((t, payload))
+        elif kind == Kind.REQUEST_CHUNK:
+            recorded.request.append(payload)
+        elif kind == Kind.RESPONSE_HEAD:
+            recorded.answered = Answered(*_load(payload))
+            self._add_secrets(recorded, recorded.answered.secrets)
+        elif kind == Kind.FINISH:
+            recorded.finished = Finished(*_load(payload))
+            self._add_secrets(recorded, recorded.finished.secrets)
+        elif kind == Kind.RESPONSE_MASKED:
+            recorded.response.append((t, self._restored(recorded, payload)))
+        elif kind == Kind.REQUEST_MASKED:
+            recorded.request.append(self._restored(recorded, payload))
+
+    def _add_secrets(self, recorded: Recorded, numbers: tuple[int, ...]) -> None:
+        known = self._secrets
+        if not numbers or recorded.secrets is None:
+            return
+        for number in numbers:
+            texts = known.get(number) if known is not None else None
+            if texts is None:
+                if known is None:
+                    recorded.secrets = None
+                    return
+                continue
+            recorded.secrets += [text for text in texts if text not in recorded.secrets]
+
+    def _restored(self, recorded: Recorded, payload: bytes) -> bytes:
+        """A masked chunk as it was on the wire, if the secrets are known: for its hash, and to
+        decode it. The document masks them again."""
+        data, spots = _load(payload)
+        if self._secrets is None or any(number not in self._secrets for _, number, _ in spots):
+            recorded.altered = True
+            return bytes(data)
+        for offset, number, index in reversed(spots):
+            text = self._secrets[number][index]
+            data = data[:offset] + text + data[offset + len(MASK) :]
+        return bytes(data)
+
+    # --- letting go ------------------------------------------------------------------------
+
+    def mark(self, exchange: OpenExchange, what: Mark, count: int) -> None:
+        """Note in the journal what became of it, so that nobody does it again."""
+        record = exchange.records[0]
+        found = self._map(record >> _OFFSET_BITS)
+        if found is not None:
+            place = (record & _OFFSET_MASK) + _MARK_AT
+            found[1][place >> 2] = what << MARK_SHIFT | count & MARK_MASK
+
+    def release(self, exchange: OpenExchange) -> None:
+        """Forget an exchange, and delete what only it still needed."""
+        self.open.pop(exchange.number, None)
+        for segment in exchange.segments:
+            left = self._needed.get(segment, 0) - 1
+            if left > 0:
+                self._needed[segment] = left
+                continue
+            self._needed.pop(segment, None)
+            if segment < self._segment:
+                self._delete(segment)
+
+    def _delete(self, segment: int) -> None:
+        path = self._path(segment)
+        found = self._maps.pop(segment, None)
+        size = 0
+        if found is not None:
+            size = len(found[0])
+            _unmap(found)
+        else:
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                return
+        path.unlink(missing_ok=True)
+        self.reclaimed_bytes += size
+        self.held_bytes -= size
+
+    def _path(self, segment: int) -> Path:
+        return self._directory / f"{segment:06d}{SUFFIX}"
+
+    def _map(self, segment: int) -> tuple[mmap.mmap, memoryview] | None:
+        found = self._maps.get(segment)
+        return found if found is not None else self._open_map(segment)
+
+    def _open_map(self, segment: int) -> tuple[mmap.mmap, memoryview] | None:
+        if len(self._maps) >= _MAPPED:
+            oldest = next(number for number in self._maps if number != self._segment)
+            _unmap(self._maps.pop(oldest))
+        try:
+            fd = os.open(self._path(segment), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            mapping = mmap.mmap(fd, 0)
+        finally:
+            os.close(fd)
+        found = self._maps[segment] = (mapping, memoryview(mapping).cast("I"))
+        return found
+
+    def close(self) -> None:
+        """Unmap everything; files stay."""
+        for found in self._maps.values():
+            _unmap(found)
+        self._maps.clear()
+
+
+def _unmap(found: tuple[mmap.mmap, memoryview]) -> None:
+    found[1].release()
+    found[0].close()
+
+
+def _load(payload: bytes) -> tuple:  # type: ignore[type-arg] # its fields are those of the record
+    # Our own file, in a folder only this user can enter.
+    fields: tuple = marshal.loads(payload)  # type: ignore[type-arg] # noqa: S302
+    return fields

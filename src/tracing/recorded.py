@@ -1,0 +1,38 @@
+"""One exchange as read back from the journal: what a trace document is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .records import Answered, Body, Finished, Opened
+
+
+@dataclass(slots=True)
+class Recorded:
+    """Chunks are as on the wire, with monotonic seconds. `finished` None: the proxy was killed.
+
+    `secrets`: the texts of this exchange's secrets; None if they are not known any more, after a
+    restart of both processes.
+    """
+
+    opened: Opened
+    request: list[bytes] = field(default_factory=list)
+    response: list[tuple[float, bytes]] = field(default_factory=list)
+    answered: Answered | None = None
+    finished: Finished | None = None
+    secrets: list[bytes] | None = field(default_factory=list)
+    altered: bool = False  # a chunk was masked for good: its hash cannot be told
+
+    def request_body(self) -> tuple[bytes, Body]:
+        """The kept bytes and what is known of all of them."""
+        data = b"".join(self.request)
+        if self.finished is None:
+            return data, Body(len(data), None, None, len(data))
+        return data, Body(*self.finished.request)
+
+    def response_body(self) -> tuple[bytes, Body]:
+        """The kept bytes and what is known of all of them."""
+        data = b"".join([chunk for _, chunk in self.response])
+        if self.finished is None:
+            return data, Body(len(data), None, None, len(data))
+        return data, Body(*self.finished.response)

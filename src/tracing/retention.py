@@ -1,0 +1,88 @@
+"""Old traces are deleted: by age, by number, by total size; the oldest first."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d$")
+LOCK_NAME = ".retention"
+
+
+@dataclass(slots=True, frozen=True)
+class Retention:
+    """What to keep; None: no limit. Age counts from the name's time, size is that of the files."""
+
+    days: float | None = None
+    total_bytes: int | None = None
+    count: int | None = None
+
+    def limited(self) -> bool:
+        """Is there anything to do?"""
+        return self.days is not None or self.total_bytes is not None or self.count is not None
+
+
+def sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
+    """Delete what is over the limits; the number of files deleted. One process at a time does it,
+    the others return at once. Raises OSError."""
+    fd = os.open(trace_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0
+        return _sweep(trace_dir, keep, now)
+    finally:
+        os.close(fd)
+
+
+def _sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
+    """From the newest backwards: what is over a limit goes, and all that is older."""
+    oldest = _oldest(keep, now)
+    count = size = deleted = 0
+    over = False
+    for day in sorted(filter(_DAY.match, _names(trace_dir)), reverse=True):
+        folder = trace_dir / day
+        left = 0
+        for name in sorted(_names(folder), reverse=True):
+            path = folder / name
+            count += name.endswith(".json")
+            if not over and keep.total_bytes is not None:
+                size += _size(path)
+            over = over or _is_over(keep, count, size) or f"{day}/{name}" < oldest
+            if over:
+                path.unlink(missing_ok=True)
+                deleted += 1
+            else:
+                left += 1
+        if not left and day < now.strftime("%Y-%m-%d"):
+            with contextlib.suppress(OSError):  # a trace may just have come
+                folder.rmdir()
+    return deleted
+
+
+def _names(folder: Path) -> list[str]:
+    return os.listdir(folder)  # noqa: PTH208 - names only: a Path each would take ten times as long
+
+
+def _oldest(keep: Retention, now: datetime) -> str:
+    if keep.days is None:
+        return ""
+    return (now - timedelta(days=keep.days)).astimezone(UTC).strftime("%Y-%m-%d/%H%M%S")
+
+
+def _is_over(keep: Retention, count: int, size: int) -> bool:
+    too_many = keep.count is not None and count > keep.count
+    return too_many or (keep.total_bytes is not None and size > keep.total_bytes)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
