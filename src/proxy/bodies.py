@@ -11,10 +11,14 @@ await per chunk costs a turn of the event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from .errors import BodyError, PayloadTooLarge, ProxyError
+
+log = logging.getLogger("llmtap.proxy")
+_DROPPED = "a request chunk observer failed and is dropped for this request"
 
 HIGH_WATER = 64 * 1024  # bytes held before the source is paused; as asyncio's own write buffers
 
@@ -89,7 +93,11 @@ class RequestBody:
             return
         if self._observers is not None:
             for observer in self._observers:
-                observer(chunk)
+                try:
+                    observer(chunk)
+                except Exception:  # a middleware's: anything may come
+                    log.exception(_DROPPED)
+                    self._drop(observer)
         if self._sink is None:
             self.chunks.append(chunk)
             if self.size > HIGH_WATER and not self._reading_whole:
@@ -160,11 +168,19 @@ class RequestBody:
 
     def observe(self, observer: Callable[[bytes], None]) -> None:
         """Call `observer` with each piece, those already here first."""
-        for chunk in self.chunks:
-            observer(chunk)
         if self._observers is None:
             self._observers = []
         self._observers.append(observer)
+        try:
+            for chunk in self.chunks:
+                observer(chunk)
+        except Exception:
+            log.exception(_DROPPED)
+            self._drop(observer)
+
+    def _drop(self, observer: Callable[[bytes], None]) -> None:
+        """One that raises watches no more; the request goes on."""
+        self._observers = [o for o in self._observers or () if o is not observer]
 
     def pause(self) -> None:
         """The upstream does not take more for now."""

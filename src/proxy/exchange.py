@@ -170,11 +170,14 @@ class Exchange:
 
     # what a middleware may change
     key_label: str | None = None  # the client key's label, set by auth
+    key_tier: str | None = None  # and its tier, for whoever limits by it
+    new_query: bytes | None = None
     header_edits: list[tuple[bytes, bytes | None]] | None = None
     new_body: bytes | None = None
 
     # how it went
     forwarded: Forwarded | None = None
+    upstream_body: ResponseBody | None = None  # of the upstream's answer, whatever became of it
     attempts: list[Attempt]
     response: Response | None = None
     status: int | None = None  # what the client got; None: no answer reached it
@@ -261,6 +264,19 @@ class Exchange:
             self.header_edits = []
         self.header_edits.append((name, value))
 
+    def replace_query(self, query: bytes) -> None:
+        """Send this query (without the question mark) upstream instead of the client's."""
+        self.new_query = query
+
+    def limit_body(self, size_bytes: int) -> bool:
+        """Take no more than this of the request's body; what is over it ends in a 413.
+
+        False: it is over the limit already, by what has arrived.
+        """
+        body = self.body
+        body.limit = min(body.limit, size_bytes)
+        return body.size <= body.limit
+
     async def read_body(self) -> bytes:
         """The whole request body, bytes as received. Still forwarded as it came.
 
@@ -323,6 +339,12 @@ class Exchange:
             except Exception:
                 log.exception("chunk observer failed and is dropped for request %s", self.id)
                 self.chunk_observers = [o for o in observers if o is not observer]
+
+    def let_go(self) -> None:
+        """Close the upstream's connection where its answer was not read to the end: a layer raised
+        after it came or answered in its place, the client left, the proxy stops."""
+        if self.upstream_body is not None:
+            self.upstream_body.abort()
 
     def end(self, cause: Cause, detail: str | None = None) -> None:
         """Note how it ended. The first cause stands: what follows is its consequence."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from time import monotonic
 
+from .bodies import ResponseBody
 from .errors import ConnectFailed, ProxyError
 from .exchange import Attempt, Cause, Exchange, Forwarded, Phase, Response, Upstream
 from .headers import KIND, Header, Kind, connection_tokens
@@ -71,6 +72,8 @@ async def _try(
     attempt.status = exchange.upstream_status = response.status
     exchange.upstream_http_version = response.http_version
     exchange.phase = _BODY
+    if isinstance(response.body, ResponseBody):
+        exchange.upstream_body = response.body
     if response.status >= 400:
         exchange.end(Cause.UPSTREAM_ERROR)
     return response
@@ -82,7 +85,7 @@ _BODY = Phase.BODY
 def outgoing(exchange: Exchange, upstream: Upstream) -> Outgoing:
     """The request as the upstream gets it. Hot: once per request."""
     headers = _end_to_end(exchange, upstream)
-    query = exchange.query
+    query = exchange.query if exchange.new_query is None else exchange.new_query
     if exchange.header_edits is not None:
         headers = _edited(headers, exchange.header_edits)
     if upstream.api_key is not None:
@@ -94,7 +97,8 @@ def outgoing(exchange: Exchange, upstream: Upstream) -> Outgoing:
         headers = [pair for pair in headers if pair[0].lower() not in _FRAMING]
         headers.append((b"content-length", b"%d" % len(body)))
     path = join_path(upstream.base_path, exchange.forward_path)
-    target = b"%b?%b" % (path, query) if query or b"?" in exchange.target else path
+    mark = query or (b"?" in exchange.target and exchange.new_query is None)
+    target = b"%b?%b" % (path, query) if mark else path
     return Outgoing(exchange.method, target, headers, body)
 
 

@@ -91,7 +91,6 @@ class Gateway:
 
     async def handle(self, exchange: Exchange, client: Client) -> None:
         """See one exchange through. Hot: once per request."""
-        response: Response | None = None
         try:
             try:
                 response = await self._call_next(exchange)
@@ -119,15 +118,14 @@ class Gateway:
             exchange.error = ErrorRecord("upstream", error.cause, str(error))
             client.abort()
         except asyncio.CancelledError:
-            _abandon(response)
             exchange.end(Cause.SHUTDOWN)  # stands unless the client's leaving was noted before
             client.abort()
         except Exception as error:
             log.exception("request %s failed while its answer was being sent", exchange.id)
-            _abandon(response)
             exchange.end(Cause.REJECTED, f"internal error: {type(error).__name__}")
             client.abort()
         finally:
+            exchange.let_go()
             self.in_flight.pop(exchange, None)
             exchange.finish()
 
@@ -213,8 +211,3 @@ def _crashed(exchange: Exchange) -> Response:
     response = exchange.refuse(500, "internal_error", message)
     response.refused = False
     return response
-
-
-def _abandon(response: Response | None) -> None:
-    if response is not None and isinstance(response.body, ResponseBody):
-        response.body.abort()
