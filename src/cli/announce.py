@@ -36,12 +36,10 @@ def announce(settings: Settings, url: str) -> None:
 def facts(settings: Settings, url: str) -> list[tuple[str, str]]:
     """(label, text) in the order they matter."""
     found = [("listening", url)]
-    found += [
-        ("forwarding", f"{up.prefix or '/'} → {up.base_url} ({up.type})")
-        for up in settings.upstreams
-    ]
     for upstream in settings.upstreams:
+        where = f"{upstream.prefix or '/'} → {upstream.base_url} ({upstream.type})"
         setup = provider(upstream.type).client_setup(_client_url(url) + upstream.prefix)
+        found.append(("forwarding", where))
         found += [("client", line) for line in setup.splitlines()]
     if any(spec.name == "trace" for spec in settings.middlewares):
         found.append(("traces", f"{_near(settings.trace_dir)}/"))
@@ -84,11 +82,8 @@ def _near(folder: Path) -> str:
 def _print_block(lines: list[tuple[str, str]]) -> None:
     bold, dim, off = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if has_color(sys.stderr) else ("", "", "")
     print(f"{bold}llmtap {__version__}{off}", file=sys.stderr)  # noqa: T201  the start block
-    said = ""
     for label, text in lines:
-        shown = "" if label == said else label
-        said = label
         strong = bold if label in {"listening", "client"} else ""
-        line = f"  {dim}{shown:<10}{off} {strong}{text}{off if strong else ''}"
+        line = f"  {dim}{label:<10}{off} {strong}{text}{off if strong else ''}"
         print(line, file=sys.stderr)  # noqa: T201
     print(file=sys.stderr, flush=True)  # noqa: T201

@@ -31,7 +31,7 @@ def _no_bool(value: object) -> object:
     """YAML's `yes` must not become the number 1."""
     if isinstance(value, bool):
         # pydantic collects a ValueError and lets a TypeError through
-        raise ValueError("expected a number, got true or false")  # noqa: TRY004
+        raise ValueError(f"is {str(value).lower()}; give a number")  # noqa: TRY004
     return value
 
 
