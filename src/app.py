@@ -140,6 +140,8 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
+        if not self.settings.quiet:
+            log.info("stopped: %s", self.closing_line())
         await send({"type": "lifespan.shutdown.complete"})
 
 
