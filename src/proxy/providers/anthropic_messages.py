@@ -153,6 +153,8 @@ def _built(block: Block) -> dict[str, object]:
             fields[name] = joined(pieces)
         else:
             fields["input"] = _tool_input(joined(pieces))
+    if str(fields.get("type")).endswith("tool_use"):  # also server_tool_use, mcp_tool_use
+        fields.setdefault("input", {})
     return fields
 
 

@@ -214,7 +214,7 @@ def _add_pieces(target: dict[str, object], fragment: Mapping[str, object]) -> No
             else:
                 target[key] = _Pieces([value])
         elif key == "name" and isinstance(pieces, str) and isinstance(value, str):
-            if value != pieces:  # some servers repeat it, none is known to send it whole twice
+            if value != pieces:  # some servers repeat the whole name in each piece
                 target[key] = pieces + value
         elif value != "" or key not in target:
             target[key] = value

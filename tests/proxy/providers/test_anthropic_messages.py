@@ -202,6 +202,12 @@ def test_tool_input_given_at_the_start_stays():
     assert message(START, begin(0, **block), stop(0))["content"] == [block]
 
 
+@pytest.mark.parametrize("deltas", [[], [delta(0, "input_json_delta", partial_json=" ")]])
+def test_tool_use_without_any_input_has_an_empty_object(deltas: list[dict[str, object]]):
+    answer = message(START, begin(0, type="tool_use", id="t", name="n"), *deltas)
+    assert answer["content"] == [{"type": "tool_use", "id": "t", "name": "n", "input": {}}]
+
+
 def test_thinking_keeps_its_signature_and_redacted_data():
     thinking, redacted, text = message(*THINKING)["content"]
     assert thinking["thinking"] == "First, split it."

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from src.proxy.providers import PROVIDER_TYPES, get_provider
-from src.proxy.providers.base import CREDENTIAL_HEADERS, Header
+from src.proxy.providers.base import CREDENTIAL_HEADERS, CREDENTIAL_QUERY, Header
+from src.utils import redaction
+
+
+def test_what_is_signed_over_is_what_is_masked():
+    assert CREDENTIAL_HEADERS == redaction.CREDENTIAL_HEADERS
+    assert CREDENTIAL_QUERY == redaction.CREDENTIAL_QUERY
+
 
 PLACES = [
     ("openai", "sk-proj-1", (b"Authorization", b"Bearer sk-proj-1")),

@@ -23,24 +23,109 @@ STREAMED = sorted(
 
 # Every key that means something to one of them, so that random objects reach deep.
 KEYS = st.sampled_from(
-    "type event index delta choices usage error id name model message content text role "
-    "finish_reason logprobs tool_calls function arguments custom audio data transcript "
-    "reasoning_details annotations function_call response output item output_index content_index "
-    "summary_index item_id part annotation command_index partial_image_b64 content_block "
-    "partial_json thinking citation signature input candidates parts thoughtSignature thought "
-    "usageMetadata promptFeedback blockReason citationMetadata logprobsResult finishReason done "
-    "thinking response tool_calls prompt_eval_count input_tokens prompt_tokens code status "
-    "incomplete_details to from cache_creation prompt_tokens_details object detail".split()
+    [
+        "type",
+        "event",
+        "index",
+        "delta",
+        "choices",
+        "usage",
+        "error",
+        "id",
+        "name",
+        "model",
+        "message",
+        "content",
+        "text",
+        "role",
+        "finish_reason",
+        "logprobs",
+        "tool_calls",
+        "function",
+        "arguments",
+        "custom",
+        "audio",
+        "data",
+        "transcript",
+        "reasoning_details",
+        "annotations",
+        "function_call",
+        "response",
+        "output",
+        "item",
+        "output_index",
+        "content_index",
+        "summary_index",
+        "item_id",
+        "part",
+        "annotation",
+        "command_index",
+        "partial_image_b64",
+        "content_block",
+        "partial_json",
+        "thinking",
+        "citation",
+        "signature",
+        "input",
+        "candidates",
+        "parts",
+        "thoughtSignature",
+        "thought",
+        "usageMetadata",
+        "promptFeedback",
+        "blockReason",
+        "citationMetadata",
+        "logprobsResult",
+        "finishReason",
+        "done",
+        "thinking",
+        "response",
+        "tool_calls",
+        "prompt_eval_count",
+        "input_tokens",
+        "prompt_tokens",
+        "code",
+        "status",
+        "incomplete_details",
+        "to",
+        "from",
+        "cache_creation",
+        "prompt_tokens_details",
+        "object",
+        "detail",
+    ]
 )
 TYPES = st.sampled_from(
-    "message_start message_delta message_stop content_block_start content_block_delta error "
-    "text_delta input_json_delta citations_delta response.created response.completed "
-    "response.failed response.output_item.added response.output_item.done "
-    "response.output_text.delta response.function_call_arguments.delta "
-    "response.shell_call_command.delta response.content_part.added "
-    "response.output_text.annotation.added response.web_search_call.searching "
-    "response.image_generation_call.partial_image image_generation.completed "
-    "transcript.text.delta reasoning.text reasoning.encrypted tool_use text message".split()
+    [
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "error",
+        "text_delta",
+        "input_json_delta",
+        "citations_delta",
+        "response.created",
+        "response.completed",
+        "response.failed",
+        "response.output_item.added",
+        "response.output_item.done",
+        "response.output_text.delta",
+        "response.function_call_arguments.delta",
+        "response.shell_call_command.delta",
+        "response.content_part.added",
+        "response.output_text.annotation.added",
+        "response.web_search_call.searching",
+        "response.image_generation_call.partial_image",
+        "image_generation.completed",
+        "transcript.text.delta",
+        "reasoning.text",
+        "reasoning.encrypted",
+        "tool_use",
+        "text",
+        "message",
+    ]
 )
 LEAVES = (
     st.none()
@@ -106,7 +191,7 @@ def test_paths_and_queries_of_any_shape_are_read(name: str, path: str, query: by
 @pytest.mark.parametrize(("name", "operation", "protocol"), STREAMED)
 def test_deep_nesting_is_no_problem(name: str, operation: str, protocol: str):
     assembler = get_provider(name).formats[operation].assemblers[protocol]()
-    deep = b'{"a":' * 900 + b"1" + b"}" * 900
+    deep = b'{"a":' * 1000 + b"1" + b"}" * 1000
     for template in (b"%s", b'{"x":%s}', b'{"choices":[{"delta":{"y":%s}}],"x":%s}'):
         data = template.replace(b"%s", deep)
         for _ in range(2):

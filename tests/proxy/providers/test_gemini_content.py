@@ -217,6 +217,11 @@ def test_error_in_the_array_is_read():
     assert assembler.error == ErrorInfo("RESOURCE_EXHAUSTED", "Quota", "429")
 
 
+def test_piece_that_was_cut_off_is_not_read():
+    assert assembled("gemini", STREAM, sse(TEXT[0])[:-2]).message() is None
+    assert assembled("gemini", STREAM, array(TEXT[0])[:-8], JSON).message() is None
+
+
 @pytest.mark.parametrize(
     ("part", "seen"),
     [

@@ -186,6 +186,14 @@ def test_tool_call_name_repeated_in_each_piece_stands_once():
     ]
 
 
+def test_tool_call_name_in_pieces_is_joined():
+    stream = sse(
+        chunk(choice({"tool_calls": [call(0, "", id="c", type="function", name="get_")]})),
+        chunk(choice({"tool_calls": [call(0, "{}", name="weather")]})),
+    )
+    assert first(stream)["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
 def test_tool_calls_without_an_index_are_told_apart_by_id():
     pieces = [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},

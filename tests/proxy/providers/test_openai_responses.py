@@ -275,6 +275,11 @@ def test_failed_response_is_an_end_and_an_error():
     assert assembler.message()["output"][0]["content"][0]["text"] == "Hi there"
 
 
+def test_failed_response_without_a_reason_is_an_error():
+    end = event("response.failed", response={**BASE, "status": "failed"})
+    assert assembled("openai", "responses", sse(end)).error == ErrorInfo(None, None)
+
+
 def test_incomplete_response_is_an_end_without_an_error():
     details = {"reason": "max_output_tokens"}
     response = {**FINAL, "status": "incomplete", "incomplete_details": details}

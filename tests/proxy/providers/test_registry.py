@@ -37,6 +37,12 @@ def test_unknown_type_is_refused_with_those_there_are(name: str):
         get_provider(name)
 
 
+def test_module_without_a_provider_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("src.proxy.providers.generic.PROVIDER", object())
+    with pytest.raises(TypeError, match=r"generic\.py"):
+        get_provider("generic")
+
+
 def test_the_recorder_gets_no_heavy_imports():
     code = (
         "import sys; from src.proxy.providers import *; [get_provider(t) for t in PROVIDER_TYPES];"

@@ -128,8 +128,10 @@ def test_stream_without_any_line_end_stays_bounded():
 
 
 PIECES = st.sampled_from(
-    [b"data: x", b"data", b"event: e", b": c", b"id: 1", b":", b"\n", b"\r", b"\r\n", b"\n\n"]
-    + [b"\xef\xbb\xbf", "data: \u2028é".encode(), b"\r\n\r\n", b"data: y\n\n", b"\x00\xff"]
+    [
+        *(b"data: x", b"data", b"event: e", b": c", b"id: 1", b":", b"\n", b"\r", b"\r\n", b"\n\n"),
+        *(b"\xef\xbb\xbf", "data: \u2028é".encode(), b"\r\n\r\n", b"data: y\n\n", b"\x00\xff"),
+    ]
 )
 
 
