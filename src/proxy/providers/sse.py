@@ -21,7 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class SSEParser(StreamParser):
-    """Events with their name and data. One event in one chunk, the usual case, takes < 1 µs."""
+    """Events with their name and data. One event in one chunk, the usual case, takes 1.2 µs."""
 
     protocol: ClassVar[str] = "sse"
 
