@@ -11,6 +11,7 @@ import base64
 import gzip
 import json
 import secrets
+import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -64,10 +65,15 @@ def _forms(value: str) -> list[bytes]:
     return [plain, urllib.parse.quote(value).encode(), half, *encoded]
 
 
-def leaks(tap: LLMTap, canaries: Canaries) -> dict[str, set[str]]:
-    """place → names of the canaries in it, over the trace folder and the output."""
+def leaks(tap: LLMTap, canaries: Canaries, *, journal: bool = False) -> dict[str, set[str]]:
+    """place → names of the canaries in it, over the trace folder and the output.
+
+    The journal of a running proxy is looked at where a test is about what a crash leaves behind.
+    """
     found = {}
     for path in [*tap.trace_dir.rglob("*"), *tap.folder.glob("output.*")]:
+        if ".journal" in path.parts and not journal:
+            continue
         if path.is_file() and (names := canaries.found_in(path.read_bytes())):
             found[str(path.relative_to(tap.folder))] = names
     return found
@@ -293,15 +299,29 @@ def test_malformed_request_with_keys_is_not_logged(upstream: Upstream, open_tap:
 
 def test_secrets_of_a_failed_connect(start_tap: StartTap, case: str) -> None:
     canaries = Canaries()
-    base = f"http://user:{canaries.new('password in base url')}@127.0.0.1:{free_port()}/x"
-    tap = start_tap(base_url=f"{base}?key={canaries.new('base url')}", args=["--log-level=debug"])
+    dead = f"http://127.0.0.1:{free_port()}/x"
+    tap = start_tap(base_url=dead, args=["--log-level=debug"])
     headers = [(b"X-Case", case.encode()), *secret_headers(canaries)]
     answer = tap.call("POST", CHAT + secret_query(canaries), headers, b"{}")
     assert answer.status == 502
     assert canaries.found_in(answer.body) == set()
     tap.trace(case)
     tap.stop()
-    assert leaks(tap, canaries) == {}
+    assert leaks(tap, canaries, journal=True) == {}
+
+
+def test_base_url_with_secrets_is_refused_or_not_shown(start_tap: StartTap) -> None:
+    canaries = Canaries()
+    password, key = canaries.new("password"), canaries.new("key")
+    for base in (f"http://user:{password}@127.0.0.1:1/x", f"http://127.0.0.1:1/x?key={key}"):
+        tap = start_tap(wait=False, base_url=base, args=["--log-level=debug"])
+        tap.launch()
+        try:
+            tap.wait(2)
+        except subprocess.TimeoutExpired:
+            tap.call("GET", "/v1/models")
+        tap.stop()
+        assert leaks(tap, canaries, journal=True) == {}
 
 
 def test_the_proxys_own_key_is_sent_and_written_nowhere(
@@ -321,7 +341,7 @@ def test_the_proxys_own_key_is_sent_and_written_nowhere(
     assert theirs.encode() not in request.connection.received  # reliability 79
     tap.trace(case)
     tap.stop()
-    assert leaks(tap, canaries) == {}
+    assert leaks(tap, canaries, journal=True) == {}
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["proxy", "with_children"])
@@ -331,7 +351,9 @@ def test_what_kill_9_leaves_behind_holds_no_secret(
     canaries = Canaries()
     tap = start_tap(base_url=upstream.url, args=["--log-level", "debug"])
     key = canaries.new("echo")
-    events = [*bodies.chat_events(["a", key], done=False), b"data: " + key.encode()[:20]]
+    whole = b"".join(bodies.chat_events(["a", key, "b"], done=False))
+    cut = whole.index(key.encode()) + len(key) // 2
+    events = [whole[:cut], whole[cut:]]
     upstream.script(
         case, *steps.stream(events, (b"Set-Cookie", key.encode()), end=steps.until_closed())
     )
@@ -344,11 +366,11 @@ def test_what_kill_9_leaves_behind_holds_no_secret(
         for _ in events:
             client.wire.chunk()
         tap.kill9(group=group)
-    left = leaks(tap, canaries)
+    left = leaks(tap, canaries, journal=True)
     tap.restart()
     tap.trace(case)
     tap.stop()
-    assert leaks(tap, canaries) == {}
+    assert leaks(tap, canaries, journal=True) == {}
     assert left == {}, "the journal that a crash leaves holds secrets until the next start"
 
 

@@ -345,14 +345,24 @@ def test_tls_upstream_that_is_trusted_serves(
         assert trace["timing"]["upstream_connect_ms"] > 0
 
 
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
 def test_plain_http_where_tls_is_expected(
-    upstream: Upstream, start_tap: StartTap, case: str, tagged: list[Header]
+    start_tap: StartTap, case: str, tagged: list[Header], says: bytes
 ) -> None:
-    tap = start_tap(base_url=upstream.url.replace("http:", "https:"), args=["--quiet"])
-    answer = tap.call("POST", CHAT, tagged, b"{}")
+    with Upstream() as plain:
+        plain.on_accept = (steps.send(says),)
+        tap = start_tap(
+            config=settings(
+                plain.url.replace("http:", "https:"),
+                timeouts={"connect_s": 0.5},
+                retries={"connect": 0},
+                quiet=True,
+            )
+        )
+        answer = tap.call("POST", CHAT, tagged, b"{}", timeout=4)
     trace = tap.trace(case)
-    is_the_proxys_own(answer, trace, 502)
-    assert ended(trace)[0] in ("tls_failed", "connect_failed")
+    is_the_proxys_own(answer, trace, 502 if says else 504)
+    assert ended(trace)[0] == ("tls_failed" if says else "timeout")
     assert ended(trace)[1] == "connect"
 
 

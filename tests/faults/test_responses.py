@@ -196,7 +196,7 @@ def test_r56_chunks_that_break_off_cut_the_client_too(
     assert answer.status in (200, 502)
     if answer.status == 200:
         assert answer.end == "cut"
-        assert b"{}".startswith(answer.body[:2])
+        assert answer.body[:2] in (b"", b"{}", b"ab")
     assert trace["termination"]["cause"] in ("upstream_eof", "upstream_reset", "upstream_error")
     assert trace["termination"]["phase"] in ("headers", "body")
 
