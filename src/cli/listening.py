@@ -13,13 +13,19 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "is no address of this machine; choose another host",
 }
 
+# "localhost" may stand for an IPv6 address on a machine (or in a container) that has none.
+_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 Address = tuple[str | int | bytes, ...]
 """As `getaddrinfo` gives it: (host, port) or (host, port, flow, scope)."""
 
 
 class ListenError(Exception):
-    """Listening is not possible; the message says why and what to do."""
+    """Listening is not possible; the message says why and what to do. `key`: host or port."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -28,25 +34,35 @@ def listen(host: str, port: int) -> list[socket.socket]:
     Connections wait in the backlog until the server takes them. Raises `ListenError`.
     """
     sockets: list[socket.socket] = []
-    try:
-        for family, address in _addresses(host, port):
+    failed: OSError | None = None
+    for family, address in _addresses(host, port):
+        try:
             sockets.append(_bound(family, (address[0], port, *address[2:])))
             port = sockets[0].getsockname()[1]
-    except OSError as error:
+        except OSError as error:
+            failed = error
+            if error.errno not in _NO_SUCH_ADDRESS:
+                break
+    if failed and (not sockets or failed.errno not in _NO_SUCH_ADDRESS):
         for opened in sockets:
             opened.close()
-        reason = _REASONS.get(
-            error.errno or 0, f"cannot be bound: {error.strerror}; choose another"
-        )
-        raise ListenError(f"{host}:{port} {reason}") from error
+        raise _refusal(host, port, failed) from failed
     return sockets
+
+
+def _refusal(host: str, port: int, error: OSError) -> ListenError:
+    reason = _REASONS.get(error.errno or 0, f"cannot be bound: {error.strerror}; choose another")
+    key = "host" if error.errno in _NO_SUCH_ADDRESS else "port"
+    return ListenError(key, f"{host}:{port} {reason}")
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, Address]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise ListenError(f"{host} is no known host; give an address of this machine") from error
+        raise ListenError(
+            "host", f"{host} is no known host; give an address of this machine"
+        ) from error
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 

@@ -12,6 +12,9 @@ import uvicorn
 from uvicorn.supervisors.statreload import StatReload
 
 from ..config.errors import ConfigError
+from ..config.loading import Loaded
+from ..config.settings import Settings
+from .announce import announce, url_of
 from .flags import Given, tell
 
 log = logging.getLogger("llmtap.main")
@@ -26,28 +29,35 @@ class Reloader(StatReload):
         self,
         config: uvicorn.Config,
         sockets: list[socket.socket],
-        config_file: Path | None,
+        loaded: Loaded,
         given: Given,
     ) -> None:
         super().__init__(config, uvicorn.Server(config).run, sockets)
-        self._config_file = config_file
+        self._loaded = loaded
         self._given = given
 
     def restart(self) -> None:
         """A bad config is told, and the old process goes on with the old one (reliability 119)."""
         try:
-            self._given.load()
+            fresh = self._given.load()
         except ConfigError as error:
             tell(error)
             log.warning("the old settings stay")
             self.mtimes = {}
             return
+        self._announce(fresh.settings)
         super().restart()
+
+    def _announce(self, fresh: Settings) -> None:
+        old = self._loaded.settings
+        if (fresh.host, fresh.port) != (old.host, old.port):
+            log.warning("host and port stay as they are until it is started anew")
+        announce(fresh, url_of(old.host, self.sockets[0].getsockname()[1]))
 
     def iter_py_files(self) -> Iterator[Path]:
         """The config, the program, and what lies below the current folder."""
-        if self._config_file is not None:
-            yield self._config_file.resolve()
+        if self._loaded.config is not None:
+            yield self._loaded.config.resolve()
         for folder in {Path(__file__).parent.parent, Path.cwd()}:
             for path, folders, files in os.walk(folder):
                 folders[:] = [f for f in folders if f[0] != "." and f not in _SKIPPED]

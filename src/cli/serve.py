@@ -43,7 +43,7 @@ def serve(loaded: Loaded, given: Given) -> int:
     try:
         sockets = listen(settings.host, settings.port)
     except ListenError as error:
-        place = loaded.origins["port"].removeprefix("cli ").replace("default", "port")
+        place = loaded.origins[error.key].removeprefix("cli ").replace("default", error.key)
         print(f"{place}: {error}", file=sys.stderr)  # noqa: T201  a mistake, told plainly
         return CANNOT_LISTEN
     if settings.reload or settings.workers > 1:
@@ -63,7 +63,7 @@ def _supervise(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> in
     config = _config(settings, f"{_ROOT}.main:app")
     announce(settings, _url(settings, sockets))
     if settings.reload:
-        Reloader(config, sockets, loaded.config, given).run()
+        Reloader(config, sockets, loaded, given).run()
         return 0
     supervisor = Multiprocess(config, sockets)
     supervisor.run()
