@@ -33,7 +33,7 @@ from .worker import hand_down, secrets_of
 log = logging.getLogger("llmtap.main")
 
 _ROOT = __name__.split(".", maxsplit=1)[0]
-_BOUNCE_S = 0.3
+_BOUNCE_S = 0.1  # two of one keystroke come within milliseconds
 
 
 def serve(loaded: Loaded, given: Given) -> int:
