@@ -135,6 +135,7 @@ def _killed_stream(tap: LLMTap, body: bytes, sent: list[bytes], *, group: bool) 
         client.answer_head()
         for _ in sent:
             from_tap += client.wire.chunk()
+        time.sleep(0.05)  # a piece is written to the client first and to the journal after it
         tap.kill9(group=group)
     return from_tap
 
@@ -166,6 +167,7 @@ def test_stop_and_start_leaves_nothing_to_recover(tmp_path: Path, case: str) -> 
             assert tap.stop() == 0
             tap.traces(1, having=case)
             tap.start()
+            assert tap.call("GET", "/v1/models").status == 200
             assert tap.stop() == 0
             assert [d["state"] for d in tap.traces(1, having=case)] == ["complete"]
         finally:

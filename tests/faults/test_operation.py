@@ -18,7 +18,7 @@ from tests.support.client import Client
 from tests.support.load import Load
 from tests.support.tap import ROOT, LLMTap, settings
 from tests.support.upstream import Upstream
-from tests.support.wire import Header, free_port
+from tests.support.wire import Header
 
 CHAT = "/v1/chat/completions"
 
@@ -244,6 +244,13 @@ def test_r120_second_signal_cuts(
         tap.process.send_signal(sig)
         tap.wait(5)
     assert tap.trace(case)["termination"]["cause"] == "shutdown"
+
+
+def test_r120_sigterm_the_moment_it_listens_is_an_orderly_stop(
+    upstream: Upstream, start_tap: StartTap
+) -> None:
+    codes = [start_tap(base_url=upstream.url, args=["--quiet"]).stop() for _ in range(4)]
+    assert codes == [0] * 4
 
 
 def test_no_process_is_left_after_the_stop(upstream: Upstream, start_tap: StartTap) -> None:
