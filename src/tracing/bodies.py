@@ -24,6 +24,7 @@ from .masking import mask_fields, mask_fields_in_text
 FILE_BYTES = 64 << 10
 EMPTY_SHA256 = sha256(b"").hexdigest()
 _BOM = codecs.BOM_UTF8
+_JSON_BEGINS = frozenset(b"{[")
 
 _DIGITS = bytes.maketrans(
     bytes(range(256)), bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
@@ -74,8 +75,8 @@ def body_part(wire: Wire, limits: Limits, depth: int, mask: bool = False) -> Bod
     `mask`: hide string values under names like api_key and password.
     """
     truncated = None
-    if wire.lost is not None or len(wire.data) < wire.wire_bytes:
-        truncated = {"kept_bytes": len(wire.data), "reason": wire.lost or "unknown"}
+    if wire.lost is not None:
+        truncated = {"kept_bytes": len(wire.data), "reason": wire.lost}
     fields: dict[str, object] = {
         "kind": "empty",
         "value": None,
@@ -128,8 +129,12 @@ def _decode(wire: Wire, limits: Limits, fields: dict[str, object]) -> bytes | No
 
 def _show_json(part: BodyPart, data: bytes, depth: int, mask: bool) -> bool:
     """Hot. True if the body is shown as JSON; `parsed` is set wherever it can be parsed."""
-    text = data[3:] if data.startswith(_BOM) else data
-    if text[:1] not in b"{[" and "json" not in str(part.fields["content_type"]):
+    first = data[0]
+    text = data
+    if first == 0xEF and data.startswith(_BOM):
+        text = data[3:]
+        first = text[0] if text else 0
+    if first not in _JSON_BEGINS and "json" not in str(part.fields["content_type"]):
         return False
     try:
         value = orjson.loads(text)

@@ -26,36 +26,29 @@ _HARMLESS = frozenset(("the upstream's own", "hop by hop", "framing", "for the p
 
 
 def header_changes(
-    received: tuple[Header, ...], sent: tuple[Header, ...]
+    received: tuple[Header, ...], gone: tuple[Header, ...], new: tuple[Header, ...], repeated: bool
 ) -> tuple[list[dict[str, str]], bool]:
-    """Every difference as {name, change, reason}, and whether one of them concerns the upstream:
-    an end-to-end header other than Host. Values are never told: one side may be a key.
+    """Every difference as {name, change, reason}, in the order of what was received, and whether
+    one of them concerns the upstream: an end-to-end header other than Host. Values are never told:
+    one side may be a key.
 
-    Masked values carry the secret's number, so a replaced credential is seen as replaced.
+    `gone` was received and not sent, `new` sent and not received; masked values carry the secret's
+    number, so a replaced credential is in both. `repeated`: one stands more often than it did.
     """
-    if received == sent:
-        return [], False
-    before, after = set(received), set(sent)
-    gone = [header for header in received if header not in after]
-    new = [header for header in sent if header not in before]
-    if not gone and not new:
-        return _counted(received, sent)
-    added = [header[0].lower() for header in new]
+    added = {name.lower(): name for name, _ in new}
     changes = []
-    real = False
-    for name, _ in gone:
-        lower = name.lower()
-        change = "removed"
-        if lower in added:
-            added.remove(lower)
-            change = "replaced"
-        reason = _reason(lower, received)
+    real = repeated
+    for name, _ in sorted(gone, key=received.index) if len(gone) > 1 else gone:
+        change = "replaced" if added.pop(name.lower(), None) is not None else "removed"
+        reason = _reason(name.lower(), received)
         changes.append({"name": name.decode("latin-1"), "change": change, "reason": reason})
         real = real or reason not in _HARMLESS
-    for lower in added:
+    for lower, name in added.items():
         reason = _reason(lower, received)
-        changes.append({"name": lower.decode("latin-1"), "change": "added", "reason": reason})
+        changes.append({"name": name.decode("latin-1"), "change": "added", "reason": reason})
         real = real or reason not in _HARMLESS
+    if repeated:
+        changes.append({"name": "*", "change": "replaced", "reason": "repeated"})
     return changes, real
 
 
@@ -68,23 +61,3 @@ def _reason(lower: bytes, received: tuple[Header, ...]) -> str:
     if lower in [token.strip() for token in named.lower().split(b",")]:
         return "hop by hop"
     return "configured"
-
-
-def _counted(
-    received: tuple[Header, ...], sent: tuple[Header, ...]
-) -> tuple[list[dict[str, str]], bool]:
-    """The same pairs, but in another order or number."""
-    if sorted(received) == sorted(sent):
-        return [{"name": "*", "change": "replaced", "reason": "order"}], True
-    more = list(sent)
-    changes = []
-    for header in received:
-        if header in more:
-            more.remove(header)
-        else:
-            name = header[0].decode("latin-1")
-            changes.append({"name": name, "change": "removed", "reason": "repeated"})
-    for header in more:
-        name = header[0].decode("latin-1")
-        changes.append({"name": name, "change": "added", "reason": "repeated"})
-    return changes, True

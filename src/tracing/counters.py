@@ -1,6 +1,6 @@
 """A page of figures shared by the proxy and its recorder: no file, no lock, no system call.
 
-Each slot has one writer. While nothing is in flight `accepted = written + dropped + failed`.
+While nothing is in flight `accepted = written + dropped + failed`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 PAGE_BYTES = 4096
 
-# Slots of eight bytes.
-ACCEPTED = 0  # by the proxy: exchanges that came by
-REFUSED = 1  # by the proxy: dropped for want of room, nothing in the journal
-WRITTEN = 2  # by the recorder, as all below
-FAILED = 3
-DROPPED = 4
-RECOVERED = 5  # of an earlier, killed process; not among the accepted
-RECLAIMED = 6  # journal bytes given back to the disk
-BODIES_OMITTED = 7  # by the proxy: bodies dropped for want of room
+# Slots of eight bytes, all written by the recorder.
+WRITTEN = 0
+FAILED = 1
+DROPPED = 2
+RECOVERED = 3  # of an earlier, killed process; not among the accepted
+RECLAIMED = 4  # journal bytes given back to the disk
+LIVES = 5  # recorders that have begun on this page: the second takes over from one that died
 
 
 @dataclass(slots=True, frozen=True)

@@ -72,7 +72,7 @@ class Documents:
 
 @lru_cache(maxsize=2048)
 def _operation(provider_type: str, method: bytes, path: bytes) -> tuple[Provider, str, str, bool]:
-    """The provider, the path as text, the operation, whether it is inference."""
+    """The provider, the path as text, the operation, whether it is inference: one look-up."""
     provider = get_provider(provider_type)
     text = path.decode("latin-1")
     operation = provider.operation(method.decode("latin-1"), text)
@@ -110,13 +110,12 @@ class _Building:
     )
 
     def __init__(self, maker: Documents, recorded: Recorded, without_bodies: str | None) -> None:
-        opened, finished = recorded.opened, recorded.finished
+        opened = recorded.opened
         self._maker = maker
         self._limits = maker.limits
         self._recorded = recorded
         self._without_bodies = without_bodies
-        upstream = finished.upstream if finished is not None else opened.upstream
-        self._upstream = UpstreamInfo(*upstream)
+        self._upstream = UpstreamInfo(*opened.upstream)
         path = opened.forward_path or opened.target.partition(b"?")[0]
         self._provider, self._path, self._operation, self._inference = _operation(
             self._upstream.provider_type, opened.method, path
@@ -193,22 +192,22 @@ class _Building:
         self._finish_part(self._answer, "response")
 
     def _wire(self, data: bytes, known: Body, headers: dict[bytes, bytes]) -> Wire:
-        sha256 = known.sha256
-        whole = len(data) == known.wire_bytes
+        wire_bytes, sha256, lost, _ = known
+        if len(data) != wire_bytes:
+            lost = lost or "over the limit of body_bytes"
+        elif sha256 is None:
+            sha256 = hashlib.sha256(data).hexdigest() if data else EMPTY_SHA256
         if self._recorded.altered:
             sha256 = None
-        elif sha256 is None and whole:
-            sha256 = hashlib.sha256(data).hexdigest() if data else EMPTY_SHA256
-        lost = known.lost if whole or known.lost else "over the limit of body_bytes"
         content_type = headers.get(b"content-type")
         encoding = headers.get(b"content-encoding")
         return Wire(
             data,
-            known.wire_bytes,
+            wire_bytes,
             sha256,
-            content_type.decode("latin-1") if content_type is not None else None,
-            encoding.decode("latin-1") if encoding is not None else None,
-            None if whole and not known.lost else lost,
+            None if content_type is None else content_type.decode("latin-1"),
+            None if encoding is None else encoding.decode("latin-1"),
+            lost,
         )
 
     def _streamed_part(self, wire: Wire, stream: Stream) -> BodyPart:
@@ -441,8 +440,9 @@ class _Building:
         finished = self._recorded.finished
         if finished is None or finished.forwarded is None:
             return None
-        url, headers, body_changed, sha256_out, path_changed = finished.forwarded
-        changes, real = header_changes(self._recorded.opened.headers, headers)
+        url, gone, new, repeated, body_changed, sha256_out, path_changed = finished.forwarded
+        received = self._recorded.opened.headers
+        changes, real = header_changes(received, gone, new, repeated)
         sha256_in = self._question.fields["sha256"]
         if b"=[REDACTED]" in url:
             self._redactions.append("/forwarded/url")
@@ -487,10 +487,12 @@ class _Building:
         secrets = self._recorded.secrets
         if not secrets:
             return data
-        self._files = [(name, masking.mask_bytes(file, secrets)) for name, file in self._files]
-        if not any(needle in data for needle in masking.variants(secrets)):
-            return data
-        return render.masked_document(data, secrets)
+        if self._files:
+            self._files = [(n, masking.mask_bytes(file, secrets)) for n, file in self._files]
+        for needle in masking.needles(tuple(secrets)):
+            if needle in data:
+                return render.masked_document(data, secrets)
+        return data
 
 
 def _text(value: bytes | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import orjson
 
@@ -88,7 +89,8 @@ def escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def variants(texts: list[bytes]) -> list[bytes]:
+@lru_cache(maxsize=256)
+def variants(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """How secrets may stand in a rendered document: as they are, escaped once (a JSON string), and
     twice (JSON inside the raw of an event)."""
     found: dict[bytes, None] = {}
@@ -96,7 +98,14 @@ def variants(texts: list[bytes]) -> list[bytes]:
         once = orjson.dumps(text.decode("utf-8", "replace"))[1:-1]
         twice = orjson.dumps(once.decode())[1:-1]
         found.update(dict.fromkeys((text, once, twice)))
-    return list(found)
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def needles(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The variants to look for: one that holds another is found with it."""
+    every = variants(texts)
+    return tuple(v for v in every if not any(o in v and o != v for o in every))
 
 
 # Our own vocabulary: never searched, or a client could break its trace with a key "complete".
@@ -108,7 +117,9 @@ def mask_document(document: bytes, secrets: list[bytes]) -> tuple[dict[str, obje
 
     The slow way, for the rare document that holds one.
     """
-    texts = sorted({v.decode("utf-8", "replace") for v in variants(secrets)}, key=len, reverse=True)
+    texts = sorted(
+        {v.decode("utf-8", "replace") for v in variants(tuple(secrets))}, key=len, reverse=True
+    )
 
     def clean(text: str) -> str:
         for secret in texts:

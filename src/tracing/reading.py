@@ -20,6 +20,8 @@ from .records import (
     END_OF_SEGMENT,
     GET_HEADER,
     HEADER_BYTES,
+    LENGTH_AT,
+    MARK_AT,
     MARK_MASK,
     MARK_SHIFT,
     Answered,
@@ -32,7 +34,6 @@ from .segments import SUFFIX
 
 _OPEN, _FINISH = int(Kind.OPEN), int(Kind.FINISH)
 _MAPPED = 6  # segments mapped at a time
-_MARK_AT = 12  # bytes into a record
 _OFFSET_BITS = 32
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 
@@ -90,7 +91,7 @@ class JournalReader:
         at = self._at
         last = min(limit, len(mapping) - HEADER_BYTES + 1)
         while at < last:
-            length, number, kind, mark, _ = GET_HEADER(mapping, at)
+            _, number, kind, mark, length = GET_HEADER(mapping, at)
             if length in (0, END_OF_SEGMENT):
                 break
             self._at = at + length + 7 & ~7
@@ -123,7 +124,8 @@ class JournalReader:
         """To the next segment, if this one is closed; False if this is where the journal ends."""
         if found is not None:
             mapping, lengths = found
-            if self._at + 4 <= len(mapping) and lengths[self._at >> 2] != END_OF_SEGMENT:
+            place = self._at + LENGTH_AT
+            if place + 4 <= len(mapping) and lengths[place >> 2] != END_OF_SEGMENT:
                 return False
         after = [number for number in self._numbers() if number > self._segment]
         if not after:
@@ -144,7 +146,7 @@ class JournalReader:
             found = self._map(segment)
             at = 0
             while found is not None and at + HEADER_BYTES <= len(found[0]):
-                length, _, kind, mark, _ = GET_HEADER(found[0], at)
+                _, _, kind, mark, length = GET_HEADER(found[0], at)
                 if length in (0, END_OF_SEGMENT):
                     break
                 if kind == _OPEN and mark:
@@ -163,7 +165,7 @@ class JournalReader:
             if found is None:
                 raise FileNotFoundError(f"segment {record >> _OFFSET_BITS} of the journal is gone")
             mapping, at = found[0], record & _OFFSET_MASK
-            length, _, kind, _, t = GET_HEADER(mapping, at)
+            t, _, kind, _, length = GET_HEADER(mapping, at)
             payload = mapping[at + HEADER_BYTES : at + length]
             if opened is None:
                 opened = Recorded(Opened(*_load(payload)))
@@ -221,7 +223,7 @@ class JournalReader:
         record = exchange.records[0]
         found = self._map(record >> _OFFSET_BITS)
         if found is not None:
-            place = (record & _OFFSET_MASK) + _MARK_AT
+            place = (record & _OFFSET_MASK) + MARK_AT
             found[1][place >> 2] = what << MARK_SHIFT | count & MARK_MASK
 
     def release(self, exchange: OpenExchange) -> None:

@@ -25,14 +25,15 @@ class Recorded:
 
     def request_body(self) -> tuple[bytes, Body]:
         """The kept bytes and what is known of all of them."""
-        data = b"".join(self.request)
+        data = self.request[0] if len(self.request) == 1 else b"".join(self.request)
         if self.finished is None:
-            return data, Body(len(data), None, None, len(data))
-        return data, Body(*self.finished.request)
+            return data, (len(data), None, None, len(data))
+        return data, self.finished.request
 
     def response_body(self) -> tuple[bytes, Body]:
         """The kept bytes and what is known of all of them."""
-        data = b"".join([chunk for _, chunk in self.response])
+        chunks = self.response
+        data = chunks[0][1] if len(chunks) == 1 else b"".join([chunk for _, chunk in chunks])
         if self.finished is None:
-            return data, Body(len(data), None, None, len(data))
-        return data, Body(*self.finished.response)
+            return data, (len(data), None, None, len(data))
+        return data, self.finished.response

@@ -101,7 +101,8 @@ class Recorder:
     def _take_over(self) -> None:
         """A recorder before us may have been killed between a mark and its counter."""
         self._reclaimed_before = self._slots[slot.RECLAIMED]
-        if not self._slots[slot.ACCEPTED]:
+        self._slots[slot.LIVES] += 1
+        if self._slots[slot.LIVES] == 1:
             return
         for what, count in self._reader.highest_marks().items():
             place = _SLOTS[what]

@@ -2,16 +2,16 @@
 
 A segment file is a sequence of records, each beginning at a multiple of eight bytes:
 
-    u32 length      of the whole record with its header; stored last, 0: nothing here yet,
-                    END_OF_SEGMENT: go on in the next file
+    f64 t           monotonic seconds
     u32 exchange    which exchange it belongs to
     u32 kind        what it is, see `Kind`
     u32 mark        in OPEN records: 0, or what became of the trace, set by the recorder
-    f64 t           monotonic seconds
+    u32 length      of the whole record with its header; stored last, 0: nothing here yet,
+                    END_OF_SEGMENT: go on in the next file
     payload         marshal of a tuple, or a body's bytes
 
-The length is one aligned four-byte store, so a process killed at any instant leaves either the
-whole record or none of it.
+The payload is copied first, then the header packed field by field; the length is the last of them
+and one aligned four-byte store, so a process killed at any instant leaves the whole record or none.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+from ..utils.redaction import Header
+
 HEADER_BYTES = 24
 END_OF_SEGMENT = 0xFFFFFFFF
 MARSHAL_VERSION = 2  # without back references: half the time of version 4
 
-PUT_HEADER = struct.Struct("=IIId").pack_into  # at record + 4
-GET_HEADER = struct.Struct("=IIIId").unpack_from  # at record: length, exchange, kind, mark, t
+MARK_AT = 16  # where the mark stands in a record
+LENGTH_AT = 20
+# Native packing: each field is one store, in order. t, exchange, kind, mark, length.
+_HEADER = struct.Struct("@dIIII")
+PUT_HEADER = _HEADER.pack_into
+GET_HEADER = _HEADER.unpack_from
 
 # A masked header's value: cannot come from the wire, where NUL is refused. Followed by its number.
 MASKED = b"\0"
@@ -78,7 +84,7 @@ class Opened(NamedTuple):
     target: bytes
     forward_path: bytes
     http_version: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[Header, ...]
     client: str
     fingerprint: str | None
     secrets: tuple[int, ...]
@@ -87,11 +93,11 @@ class Opened(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A response's head, masked. `secrets`: those of the request as forwarded (the pool's key)."""
+    """A response's head, masked. `secrets`: those only the forwarded request has (a pool's key)."""
 
     status: int
     http_version: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[Header, ...]
     secrets: tuple[int, ...]
 
 
@@ -102,13 +108,9 @@ class Masked(NamedTuple):
     spots: list[tuple[int, int, int]]
 
 
-class Body(NamedTuple):
-    """What the proxy knows of a body beside its chunks."""
-
-    wire_bytes: int
-    sha256: str | None  # None: the journal holds all of it, hash that
-    lost: str | None  # why the rest of it is not in the journal
-    kept: int  # bytes in the journal
+# What the proxy knows of a body beside its chunks: wire bytes; SHA-256, or None where the journal
+# holds all of it; why the rest of it is not in the journal; bytes in the journal.
+Body = tuple[int, str | None, str | None, int]
 
 
 class Finished(NamedTuple):
@@ -134,10 +136,12 @@ class Finished(NamedTuple):
     key_label: str | None
     upstream_key_label: str | None
     attempts: list[tuple[str | None, float, int | None, str | None, float]]
-    forwarded: tuple[bytes, tuple[tuple[bytes, bytes], ...], bool, str | None, bool] | None
-    request: tuple[int, str | None, str | None, int]
-    response: tuple[int, str | None, str | None, int]
+    # url, headers gone, headers new, repeated ones differ, body changed, its hash, path changed
+    forwarded: (
+        tuple[bytes, tuple[Header, ...], tuple[Header, ...], bool, bool, str | None, bool] | None
+    )
+    request: Body
+    response: Body
     secrets: tuple[int, ...]
     tags: list[str]
     ext: bytes | None  # JSON
-    upstream: tuple[str, str, bytes, str]

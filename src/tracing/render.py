@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -53,11 +54,16 @@ class HeaderLines:
         name, value = header
         if value.startswith(MASKED):
             redactions.append(f"{pointer}/{index}/1")
-            return _pair(name.decode("latin-1"), MASK_TEXT)
+            return _masked_pair(name)
         if len(self._lines) >= _KEPT_LINES:
             self._lines.clear()
         line = self._lines[header] = _pair(name.decode("latin-1"), value.decode("latin-1"))
         return line
+
+
+@lru_cache(maxsize=256)
+def _masked_pair(name: bytes) -> bytes:
+    return _pair(name.decode("latin-1"), MASK_TEXT)
 
 
 def _pair(name: str, value: str) -> bytes:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import marshal
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..utils.redaction import (
@@ -29,7 +29,7 @@ from .records import MARSHAL_VERSION, MASKED
 SALT_NAME = ".salt"
 SALT_BYTES = 32
 
-_PLAIN, _SECRET, _LENGTH = 0, 1, 2
+_PLAIN, _SECRET, _LENGTH, _UNKNOWN = 0, 1, 2, 3
 _KNOWN_NAMES = 4096
 _KNOWN_SECRETS = 4096
 
@@ -51,15 +51,13 @@ class Secret:
 
 
 class MaskedHead:
-    """Headers with nothing secret in them, and what was found on the way."""
+    """Headers with nothing secret in them, and what was found on the way. Defaults stand on the
+    class: on the hot path most are never written."""
 
-    __slots__ = ("content_length", "fingerprint", "headers", "secrets")
-
-    def __init__(self) -> None:
-        self.headers: tuple[Header, ...] = ()
-        self.secrets: tuple[Secret, ...] = ()
-        self.fingerprint: str | None = None
-        self.content_length: int | None = None
+    headers: tuple[Header, ...]
+    secrets: tuple[Secret, ...] = ()
+    fingerprint: str | None = None
+    content_length: int | None = None
 
     def numbers(self) -> tuple[int, ...]:
         """The secrets' numbers."""
@@ -82,46 +80,52 @@ class SecretTable:
         self._secrets: dict[Header, Secret] = {}
         self._last_number = 0
 
-    def mask_headers(self, headers: tuple[Header, ...] | list[Header]) -> MaskedHead:
-        """Hot, twice per request: one dict look-up per header that is not secret."""
+    def mask_headers(self, headers: Sequence[Header]) -> MaskedHead:
+        """Hot, once per request: one dict look-up per header that is not secret."""
         head = MaskedHead()
-        names = self._names
+        kind_of = self._names.get
         masked: list[Header] | None = None
-        for index, header in enumerate(headers):
-            kind = names.get(header[0])
-            if kind == _PLAIN:
-                continue
-            if kind is None:
-                kind = self._classify(header[0])
-            if kind == _LENGTH:
-                head.content_length = int(header[1]) if header[1].isdigit() else None
-            elif kind == _SECRET:
-                secret = self._secrets.get(header) or self._remember(header)
-                if masked is None:
-                    masked = list(headers)
-                masked[index] = secret.masked
-                head.secrets += (secret,)
-                head.fingerprint = head.fingerprint or secret.fingerprint
+        for header in headers:
+            kind = kind_of(header[0], _UNKNOWN)
+            if kind:
+                if kind == _UNKNOWN:
+                    kind = self._classify(header[0])
+                if kind == _LENGTH:
+                    head.content_length = _number(header[1])
+                elif kind == _SECRET:
+                    secret = self._secrets.get(header) or self._remember(header)
+                    if masked is None:
+                        masked = list(headers)
+                    masked[masked.index(header)] = secret.masked
+                    head.secrets += (secret,)
+                    head.fingerprint = head.fingerprint or secret.fingerprint
         head.headers = tuple(headers if masked is None else masked)
         return head
 
-    def mask_response_headers(self, headers: list[Header]) -> MaskedHead:
+    def mask(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+        """Headers with nothing secret in them."""
+        kind_of = self._names.get
+        for header in headers:
+            if kind_of(header[0], _UNKNOWN) in (_SECRET, _UNKNOWN):
+                return self.mask_headers(headers).headers
+        return headers
+
+    def mask_response_headers(self, headers: Sequence[Header]) -> MaskedHead:
         """As `mask_headers`, but what a server sets (cookies) is not looked for elsewhere."""
         head = MaskedHead()
-        names = self._names
+        kind_of = self._names.get
         masked: list[Header] | None = None
-        for index, header in enumerate(headers):
-            kind = names.get(header[0])
-            if kind == _PLAIN:
-                continue
-            if kind is None:
-                kind = self._classify(header[0])
-            if kind == _LENGTH:
-                head.content_length = int(header[1]) if header[1].isdigit() else None
-            elif kind == _SECRET:
-                if masked is None:
-                    masked = list(headers)
-                masked[index] = (header[0], MASKED)
+        for header in headers:
+            kind = kind_of(header[0], _UNKNOWN)
+            if kind:
+                if kind == _UNKNOWN:
+                    kind = self._classify(header[0])
+                if kind == _LENGTH:
+                    head.content_length = _number(header[1])
+                elif kind == _SECRET:
+                    if masked is None:
+                        masked = list(headers)
+                    masked[masked.index(header)] = (header[0], MASKED)
         head.headers = tuple(headers if masked is None else masked)
         return head
 
@@ -174,6 +178,10 @@ class SecretTable:
         else:
             return None
         return hmac.new(self._salt, value, hashlib.sha256).hexdigest()[:8] if value else None
+
+
+def _number(value: bytes) -> int | None:
+    return int(value) if value.isdigit() else None
 
 
 def hide(data: bytes, secrets: tuple[Secret, ...]) -> tuple[bytes, list[tuple[int, int, int]]]:

@@ -24,17 +24,15 @@ _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Segment:
     """One file of the journal, mapped for writing."""
 
-    __slots__ = ("lengths", "map", "number", "size")
+    __slots__ = ("map", "number", "size")
 
     def __init__(self, number: int, mapping: mmap.mmap, size: int) -> None:
         self.number = number
         self.map = mapping
         self.size = size
-        self.lengths = memoryview(mapping).cast("I")  # an item of it is stored at one go
 
     def close(self) -> None:
         """Unmap; the file stays for the recorder."""
-        self.lengths.release()
         self.map.close()
 
 

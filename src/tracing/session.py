@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import orjson
 
 # (source, where) in the order of the schema; `metadata.user_id` comes after the first two.
-_OWN = ("x-llmtap-session", "x-claude-code-session-id")
-_HEADERS = ("session-id", "session_id", "x-session-id", "x-session-affinity")
+_OWN = (b"x-llmtap-session", b"x-claude-code-session-id")
+_HEADERS = (b"session-id", b"session_id", b"x-session-id", b"x-session-affinity")
+_NAMES = frozenset((*_OWN, *_HEADERS))
 _SESSION_UUID = re.compile(r"_session_([0-9a-fA-F-]{8,64})$")
 _CACHE_MARK = re.compile(rb',?"cache_control":\{[^{}]*\}')
 
@@ -27,16 +28,15 @@ def named_session(
     headers: Mapping[bytes, bytes], body: object | None
 ) -> tuple[str | None, str | None]:
     """(id, source) as the request itself names it; (None, None) if it does not."""
-    for name in _OWN:
-        if value := headers.get(name.encode()):
-            return _text(value), name
+    named = not _NAMES.isdisjoint(headers)
+    if named and (found := _header(headers, _OWN)):
+        return found
     fields = body if isinstance(body, dict) else {}
     metadata = fields.get("metadata")
-    if isinstance(metadata, dict) and (found := _user_id(metadata.get("user_id"))):
-        return found, "metadata.user_id"
-    for name in _HEADERS:
-        if value := headers.get(name.encode()):
-            return _text(value), name
+    if isinstance(metadata, dict) and (user := _user_id(metadata.get("user_id"))):
+        return user, "metadata.user_id"
+    if named and (found := _header(headers, _HEADERS)):
+        return found
     key = fields.get("prompt_cache_key")
     if isinstance(key, str) and key:
         return key[:_ID_CHARS], "prompt_cache_key"
@@ -48,8 +48,11 @@ def named_session(
     return None, None
 
 
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")[:_ID_CHARS]
+def _header(headers: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> tuple[str, str] | None:
+    for name in names:
+        if value := headers.get(name):
+            return value.decode("latin-1")[:_ID_CHARS], name.decode()
+    return None
 
 
 def _user_id(value: object) -> str | None:

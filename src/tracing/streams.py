@@ -108,6 +108,6 @@ def _read(stream: Stream, parser: StreamParser, chunks: Sequence[tuple[float, by
     rest: list[StreamEvent] = parser.close()
     for event in rest:
         lines.append(line(b"%.3f" % t, event.raw, event.complete))
-        if assembler is not None and event.complete:
+        if assembler is not None:
             assembler.feed(event)
     stream.events = render.events(lines)

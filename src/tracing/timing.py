@@ -55,7 +55,8 @@ def timing(
         return _until_killed(recorded, received_at, first_token_ms)
 
     def ms(t: float | None) -> float | None:
-        return None if t is None else round((t - started) * 1000, 3)
+        # Whole microseconds: a third of the time of round(…, 3), which goes by way of text.
+        return None if t is None else int((t - started) * 1_000_000 + 0.5) / 1000
 
     last_byte = ms(finished.t_last_byte)
     return {
@@ -70,7 +71,7 @@ def timing(
         "last_byte_ms": last_byte,
         "finished_ms": ms(finished.t_finished),
         "overhead_ms": overhead_ms(finished, started),
-        "max_gap_ms": round(finished.max_gap * 1000, 3) if recorded.response else None,
+        "max_gap_ms": int(finished.max_gap * 1_000_000 + 0.5) / 1000 if recorded.response else None,
         "output_tokens_per_s": tokens_per_s(output_tokens, first_token_ms, last_byte),
     }
 
@@ -92,7 +93,7 @@ def overhead_ms(finished: Finished, started: float) -> float:
         own -= finished.t_request_body - started
     if finished.t_sent is not None and finished.t_last_byte is not None:
         own += end - max(finished.t_last_byte, finished.t_sent)
-    return max(0.0, round(own * 1000, 3))
+    return int(max(0.0, own) * 1_000_000 + 0.5) / 1000
 
 
 def _connecting(finished: Finished) -> float:
