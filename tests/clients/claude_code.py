@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.clients.cases import ANSWER, KEY, USAGE, Case, Outcome, Stage, Watch, of, same_usage
-from tests.clients.npm import Ran, binary, run_client
+from tests.clients.npm import NOWHERE, Ran, binary, run_client
 from tests.clients.shapes import Json
 
 SESSION = "x-claude-code-session-id"
@@ -28,9 +28,8 @@ def claude(stage: Stage, prompt: str, *flags: str, **env: str) -> Ran:
         "ANTHROPIC_API_KEY": KEY,
         **env,
     }
-    set_ones = {name: value for name, value in variables.items() if value}
     command = [binary(stage.npm, "claude"), "-p", prompt, *flags]
-    return run_client(command, set_ones, home / "work")
+    return run_client(command, variables, home / "work")
 
 
 def hello(stage: Stage, outcome: Outcome) -> None:
@@ -96,7 +95,10 @@ def token_count_burst(stage: Stage, outcome: Outcome) -> None:
 
 
 def start_probes(stage: Stage, outcome: Outcome) -> None:
-    """With its other traffic on: HEAD, the list of models, and a token in place of the key."""
+    """With its other traffic on: HEAD, the list of models, and a token in place of the key.
+
+    It sends its HEAD only where no variable names an outgoing proxy.
+    """
     watch = Watch(stage.tap)
     ran = claude(
         stage,
@@ -105,6 +107,7 @@ def start_probes(stage: Stage, outcome: Outcome) -> None:
         CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY="1",
         ANTHROPIC_AUTH_TOKEN=f"{KEY}-token",
         ANTHROPIC_API_KEY="",
+        **dict.fromkeys(NOWHERE, ""),
     )
     outcome.ended_well(ran, ANSWER)
     traces = watch.traces(3)

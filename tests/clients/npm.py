@@ -108,13 +108,17 @@ class Ran:
 def run_client(
     command: Sequence[str], env: Mapping[str, str], cwd: Path, timeout_s: float = 90
 ) -> Ran:
-    """Runs a client to its end, or ends it with all its children; -9 when it was too slow."""
+    """Runs a client to its end, or ends it with all its children; -9 when it was too slow.
+
+    A variable of `env` that is empty is not set at all.
+    """
     cwd.mkdir(parents=True, exist_ok=True)
+    variables = {"PATH": os.environ["PATH"], **NOWHERE, **env}
     began = time.monotonic()
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env={"PATH": os.environ["PATH"], **_NOWHERE, **env},
+        env={name: value for name, value in variables.items() if value},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -133,7 +137,7 @@ def run_client(
 
 
 # Port 9 (discard) refuses: whatever does not go to this machine fails at once, and goes nowhere.
-_NOWHERE = {
+NOWHERE = {
     "HTTPS_PROXY": "http://127.0.0.1:9",
     "HTTP_PROXY": "http://127.0.0.1:9",
     "NO_PROXY": "127.0.0.1,localhost",

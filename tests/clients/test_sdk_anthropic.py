@@ -47,7 +47,8 @@ def test_messages(both_ways: Through, tools: bool) -> None:
     assert tapped == direct
     trace = both_ways.trace(word)
     assert trace["summary"]["operation"] == "messages"
-    assert trace["summary"]["model"] == "claude-sonnet-4-5-20250929"
+    assert trace["summary"]["model"] == MODEL
+    assert trace["gen_ai"]["gen_ai.response.model"] == "claude-sonnet-4-5-20250929"
     assert trace["response"]["body"]["value"] == shapes.messages(tools)
     assert trace["stream"] is None
     assert trace["usage"].items() >= SUMMED.items()
