@@ -19,12 +19,16 @@ _DRAIN_TIMEOUT_S = 120
 
 @dataclass(slots=True)
 class RequestRound:
-    """`many`: 64 connections, `one`: one connection; cpu_us: of all its processes, a request."""
+    """`many`: 64 connections, `one`: one connection; cpu_us: of all its processes, a request.
+
+    memory: the peak of the whole round, the time of the last trace included.
+    """
 
     many: Requests
     one: Requests
     cpu_us: float
     child_cpu_us: float
+    memory: Memory
     traces: Traces | None
 
     @property
@@ -46,18 +50,20 @@ def request_round(system: System, folder: Path, seconds: float) -> RequestRound:
     os.sync()  # what an earlier round left for the disk is not this one's
     system.start(folder)
     try:
-        _load(system, CONNECTIONS, 1)
-        one, _ = _load(system, 1, seconds)
-        before = system.process.cpu_s()
-        many, traces = _load(system, CONNECTIONS, seconds)
-        after = system.process.cpu_s()
+        with MemoryWatch(system.process) as watch:
+            _load(system, CONNECTIONS, 1)
+            one, _ = _load(system, 1, seconds)
+            before = system.process.cpu_s()
+            many, traces = _load(system, CONNECTIONS, seconds)
+            after = system.process.cpu_s()
+        memory = watch.peak()
     finally:
         system.stop()
     used = {pid: after[pid] - before.get(pid, 0.0) for pid in after}
     leader = min(used, default=0)
-    total, own = sum(used.values()), used.get(leader, 0.0)
-    per_request = 1e6 / max(1, many.answered)
-    return RequestRound(many, one, total * per_request, (total - own) * per_request, traces)
+    us = 1e6 / max(1, many.answered)
+    total, own = us * sum(used.values()), us * used.get(leader, 0.0)
+    return RequestRound(many, one, total, total - own, memory, traces)
 
 
 def _load(system: System, connections: int, seconds: float) -> tuple[Requests, Traces | None]:

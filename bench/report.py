@@ -76,6 +76,13 @@ def _asked(results: Results) -> str:
             lambda x: x >= 0.20,
         ),
         _row(
+            "failed requests of llmtap: 0",
+            [float(r.many.failed) for name in (PLAIN, TRACED) for r in requests.get(name, [])],
+            lambda x: x == 0,
+            worst=max,
+            digits=0,
+        ),
+        _row(
             "answered requests without a trace: 0",
             [float(_lost(r.traces)) for r in requests.get(TRACED, [])],
             lambda x: x == 0,
@@ -140,6 +147,7 @@ def _many(results: Results) -> str:
                 _spread(_ratios(results.requests, name, lambda r: r.many.per_s), 2),
                 _number([r.cpu_us for r in rounds], 1) if name != DIRECT else "",
                 f"{sum(r.many.failed for r in rounds)}",
+                _spread([r.memory.pss_mb for r in rounds], 0) if name != DIRECT else "",
             )
         )
         if name == TRACED:
@@ -148,8 +156,8 @@ def _many(results: Results) -> str:
             child = _number([r.child_cpu_us for r in rounds], 1)
             title = "… until the last trace is written"
             row = (title, _spread(drained, 0), _spread(share, 2), f"({child} of it the recorder)")
-            rows.append((*row, ""))
-    heads = ("", "requests/s", "of nginx's", "CPU µs a request", "failed")
+            rows.append((*row, "", ""))
+    heads = ("", "requests/s", "of nginx's", "CPU µs a request", "failed", "PSS MB")
     return _table(heads, rows)
 
 
@@ -204,10 +212,13 @@ def _traces(results: Results) -> str:
                 row = (f"{traces.answered}", f"{traces.files}", f"{traces.lost}")
                 drained = f"{traces.drain_s:.2f}"
                 rows.append(
-                    (f"{kind} {number}", *row, drained, f"{traces.bare} of {traces.looked_at}")
+                    (f"{kind} {number}", *row, drained, f"{traces.short} of {traces.looked_at}")
                 )
-    heads = ("round", "answered", "files", "lost", "drained after s", "without bodies or not ok")
-    text = "Files may pass the answers by the requests that the load client cut at its end."
+    heads = ("round", "answered", "files", "lost", "drained after s", "not whole")
+    text = (
+        "Files may pass the answers by the requests that the load client cut at its end. Not "
+        "whole: of some 300 files read, those that lack a body or an event or did not end well."
+    )
     unequal = [said for said in results.counts_said if said[0] != said[1]]
     if results.counts_said:
         said = "each time as many" if not unequal else f"not as many: {unequal}"

@@ -97,7 +97,8 @@ def _how(options: argparse.Namespace) -> str:
     flags = f" llmtap was given {' '.join(options.flag)}." if options.flag else ""
     return (
         f"{options.rounds} rounds: {options.seconds:g} s of requests (1.1 KB up, 1.5 KB down), "
-        f"{options.stream_seconds:g} s of streams (100 events of 250 bytes each).{flags}"
+        f"{options.stream_seconds:g} s of streams (100 events of 250 bytes each).{flags} "
+        f"Load average before the run: {os.getloadavg()[0]:.1f}."
     )
 
 
@@ -107,6 +108,9 @@ def _how(options: argparse.Namespace) -> str:
 def _requests(
     options: argparse.Namespace, folder: Path, upstream: Upstream, results: report.Results
 ) -> None:
+    if shutil.which("wrk") is None:
+        _say("wrk is not installed: requests are not measured; on Debian: apt-get install wrk")
+        return
     systems = _systems(upstream, options)
 
     def one(system: System, at: Path) -> measure.RequestRound:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.systems import Tap
 
@@ -20,7 +21,7 @@ class Traces:
     """Traces of one load. `files` may pass `answered` by the requests that wrk cut at its end.
 
     drain_s: from the end of the load to the last file; lost: answered requests without a file;
-    bare: of `looked_at` traces, those without both bodies or with another cause than ok.
+    short: of `looked_at` traces, those that lack a body or an event or did not end well.
     """
 
     answered: int
@@ -28,7 +29,7 @@ class Traces:
     drain_s: float
     lost: int
     looked_at: int
-    bare: int
+    short: int
 
 
 def count(folder: Path) -> int:
@@ -48,9 +49,9 @@ def settled(tap: Tap, before: int, answered: int, load_ended: float, timeout_s: 
         elif now >= answered and time.monotonic() - since > _SETTLED_S:
             break
         time.sleep(0.1)
-    looked_at, bare = _look(tap.traces)
+    looked_at, short = _look(tap.traces)
     drain_s = max(0.0, _last_change(tap.traces) - load_ended)
-    return Traces(answered, last, drain_s, max(0, answered - last), looked_at, bare)
+    return Traces(answered, last, drain_s, max(0, answered - last), looked_at, short)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -70,15 +71,20 @@ def _last_change(folder: Path) -> float:
 def _look(folder: Path) -> tuple[int, int]:
     files = sorted(_files(folder))
     some = files[:: max(1, len(files) // _SAMPLE)]
-    return len(some), sum(_is_bare(path) for path in some)
+    return len(some), sum(not _is_whole(json.loads(path.read_bytes())) for path in some)
 
 
-def _is_bare(path: Path) -> bool:
-    trace = json.loads(path.read_bytes())
+def _is_whole(trace: dict[str, Any]) -> bool:
+    """It went well and nothing of it was left out."""
     if trace["termination"]["cause"] == "client_disconnected":  # wrk at its end
+        return True
+    answer, stream = trace["response"]["body"], trace["stream"]
+    if trace["termination"]["cause"] != "ok" or trace["request"]["body"]["kind"] != "json":
         return False
-    kinds = {trace["request"]["body"]["kind"], trace["response"]["body"]["kind"]}
-    return trace["termination"]["cause"] != "ok" or kinds != {"json"}
+    if stream is None:
+        return bool(answer["kind"] == "json")
+    events = sum(len(event["raw"].encode()) for event in stream["events"])
+    return bool(stream["terminal"] and events == answer["decoded_bytes"])
 
 
 def said_at_the_end(log: str) -> tuple[int, int] | None:
