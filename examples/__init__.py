@@ -1,0 +1,1 @@
+"""Worked examples of middlewares: copy one, change it, name it in your config."""
