@@ -65,10 +65,27 @@ def _supervise(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> in
     if settings.reload:
         Reloader(config, sockets, loaded, given).run()
         return 0
-    supervisor = Multiprocess(config, sockets)
+    supervisor = Workers(config, sockets)
     supervisor.run()
     failed = any(process.exitcode == START_FAILED for process in supervisor.processes)
     return START_FAILED if failed else 0
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor of several processes, with two things set right."""
+
+    def terminate_all(self) -> None:
+        """Close our copy of the sockets too: else new connections wait there until the end."""
+        for sock in self.sockets:
+            sock.close()
+        super().terminate_all()
+
+    def keep_subprocess_alive(self) -> None:
+        """As uvicorn's, which replaces what has died, but not in silence."""
+        for worker in self.processes:
+            if worker.exitcode is not None and not self.should_exit.is_set():
+                log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
+        super().keep_subprocess_alive()
 
 
 def _config(settings: Settings, app: Application | str) -> uvicorn.Config:

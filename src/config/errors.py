@@ -16,7 +16,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used. `lines`: every mistake found, one line each."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = list(lines)
+        self.lines = [_printable(line) for line in lines]
         super().__init__("\n".join(self.lines))
 
 
@@ -30,6 +30,11 @@ class Problem:
     loc: Loc
     text: str
     place: str | None = None
+
+
+def _printable(line: str) -> str:
+    """A key may hold line breaks and terminal codes: they are shown, not sent."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def dotted(loc: Loc) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from .errors import Loc, Problem, did_you_mean
+from .explain import show
 from .providers import guess_type, provider, provider_types
 from .settings import UpstreamSettings
 from .sources import ENV_PREFIX, SHORTHANDS, Source, flag
@@ -96,7 +97,7 @@ def check_upstreams(upstreams: Sequence[UpstreamSettings]) -> Iterator[Problem]:
         here = ("upstreams", index)
         if upstream.type not in provider_types():
             hint = did_you_mean(upstream.type, provider_types())
-            yield Problem((*here, "type"), f"unknown provider '{upstream.type}'; {hint}")
+            yield Problem((*here, "type"), f"unknown provider {show(upstream.type)}; {hint}")
         elif upstream.base_url is None:
             text = f"is missing; {upstream.type} has no public address of its own: give one"
             yield Problem((*here, "base_url"), text)

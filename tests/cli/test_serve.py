@@ -38,6 +38,14 @@ def answers(tap: LLMTap) -> bool:
         return False
 
 
+def listens(tap: LLMTap) -> bool:
+    try:
+        socket.create_connection(tap.address, 1).close()
+    except OSError:
+        return False
+    return True
+
+
 def commands(tap: LLMTap) -> str:
     """The command lines of the program and all its children."""
     texts = (Path(f"/proc/{pid}/cmdline").read_bytes() for pid in tap.members())
@@ -109,10 +117,27 @@ def test_a_worker_that_dies_is_replaced(upstream: Upstream, start_tap: StartTap)
     eventually(lambda: answers(tap))
     workers = [p for p in tap.members() if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
     assert len(workers) == 2
+    before = len(tap.members())
     os.kill(workers[0], signal.SIGKILL)
-    eventually(lambda: len(tap.members()) >= 3 and workers[0] not in tap.members())
+    eventually(lambda: f"worker {workers[0]} ended with code -9" in tap.output)
+    eventually(lambda: len(tap.members()) == before)
     eventually(lambda: answers(tap))
     assert tap.stop() == 0
+
+
+def test_workers_that_drain_leave_no_one_waiting_at_the_door(
+    upstream: Upstream, start_tap: StartTap, case: str, tagged: list[Header]
+) -> None:
+    tap = start_tap(base_url=upstream.url, args=["--workers", "2", "--quiet"])
+    upstream.script(case, *steps.stream([b"data: 1\n\n"], end=steps.pause(2)), steps.end_chunks())
+    with Client(tap.address) as client:
+        client.request("POST", CHAT, tagged, bodies.chat_request(case, stream=True))
+        client.answer_head()
+        assert client.wire.chunk() == b"data: 1\n\n"
+        tap.terminate()
+        eventually(lambda: not listens(tap), 1.5)
+        assert client.wire.chunk() == b""
+    assert tap.wait(5) == 0
 
 
 # --- reload ---
