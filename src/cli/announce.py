@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 
 from .. import __version__
 from ..config.providers import provider
 from ..config.settings import Settings
+from ..utils.addresses import is_loopback
 from ..utils.logging import has_color
 
 log = logging.getLogger("llmtap.main")
@@ -26,7 +26,7 @@ def announce(settings: Settings, url: str) -> None:
         else:
             for label, text in lines:
                 log.info("%s %s", label, text)
-    if not is_loopback(settings.host):
+    if settings.allow_open and not is_loopback(settings.host):
         log.warning(
             "%s can be reached from other machines: so can the upstreams, and their keys",
             settings.host,
@@ -54,14 +54,6 @@ def chain_of(settings: Settings) -> str:
 def url_of(host: str, port: int) -> str:
     """`http://127.0.0.1:3000`, IPv6 addresses in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _client_url(url: str) -> str:

@@ -48,6 +48,12 @@ def _flags(
     port: Annotated[
         str | None, typer.Option(metavar="PORT", help="Listen on; default 3000, 0 for a free one.")
     ] = None,
+    allow_open: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-open", help="Listen beyond this machine though nothing asks for a key."
+        ),
+    ] = None,
     trace_dir: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Where traces go; default ./traces.")
     ] = None,

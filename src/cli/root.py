@@ -10,6 +10,7 @@ import typer
 from .. import __version__
 from . import check, show_config
 from .flags import Given, takes_flags
+from .keys import build_keys
 
 COMMANDS = {
     "check": check.command,
@@ -34,6 +35,7 @@ def build_cli() -> typer.Typer:
     cli.callback()(takes_flags(_serve, _version_flag()))
     for name, command in COMMANDS.items():
         cli.command(name)(takes_flags(command))
+    cli.add_typer(build_keys(), name="keys")
     return cli
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -86,16 +87,27 @@ def _secret(name: str) -> bool:
 
 
 def _masked(options: object) -> object:
-    """Options of middlewares: nobody knows which are secret, so only figures are shown as such."""
+    """Options of middlewares, whose meaning is their own: masked by name, address and shape."""
     if isinstance(options, Mapping):
-        return {key: _masked(value) for key, value in options.items()}
+        return {
+            key: (
+                MASK_TEXT
+                if isinstance(value, str) and _SECRET_OPTION.search(str(key))
+                else _masked(value)
+            )
+            for key, value in options.items()
+        }
     if isinstance(options, list | tuple):
         return [_masked(value) for value in options]
     return _text(options) if isinstance(options, str) else options
 
 
+_SECRET_OPTION = re.compile(r"(?:^|[_-])(?:key|hash|password|secret|token)$", re.IGNORECASE)
+_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
 def _text(value: str) -> str:
-    return redact_text(value)
+    return _USER_IN_URL.sub(MASK_TEXT, redact_text(value))
 
 
 def _dumped(value: object) -> str:

@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from ..utils.addresses import is_loopback
 from .errors import Loc, Problem
+from .explain import show
 from .middlewares import inspect_middleware
 from .settings import MiddlewareSpec, Settings
 from .upstreams import check_upstreams, with_addresses
@@ -26,7 +30,7 @@ def check(settings: Settings, place: Callable[[Loc], str]) -> tuple[Settings, li
         *_check_processes(settings),
         *check_upstreams(upstreams),
         *_check_certificates(settings),
-        *_check_chain(chain),
+        *_check_chain(settings),
         *_check_trace_dir(settings),
     ]
 
@@ -47,10 +51,35 @@ def _check_certificates(settings: Settings) -> Iterator[Problem]:
             yield Problem(("upstreams", index, "ca_file"), text)
 
 
-def _check_chain(chain: tuple[MiddlewareSpec, ...]) -> Iterator[Problem]:
-    for index, spec in enumerate(chain):
-        for problem in inspect_middleware(spec)[2]:
+def _check_chain(settings: Settings) -> Iterator[Problem]:
+    gated = False
+    for index, spec in enumerate(settings.middlewares):
+        found, options, problems = inspect_middleware(spec)
+        # One that is not found is told already, and may have been the one that asks for keys.
+        gated = gated or found is None or getattr(found, "authenticates", False) is True
+        if not problems:
+            problems = list(_check_member(spec.name, found, options, settings))
+        for problem in problems:
             yield replace(problem, loc=("middlewares", index, *problem.loc))
+    if not (gated or settings.allow_open or is_loopback(settings.host)):
+        yield Problem(("host",), _OPEN.format(show(settings.host)))  # reliability 105
+
+
+_OPEN = (
+    "is {}, which other machines reach, and nothing asks them for a key;"
+    " put auth into middlewares, or give --allow-open"
+)
+
+
+def _check_member(
+    name: str, found: type | None, options: BaseModel | None, settings: Settings
+) -> Iterator[Problem]:
+    """What a class itself finds wrong with its options in these settings: a classmethod
+    `check(options, settings)` that gives `problem; what to do`, one each."""
+    own = getattr(found, "check", None)
+    if callable(own):
+        for text in own(options, settings):
+            yield Problem((name,), text)
 
 
 def _check_trace_dir(settings: Settings) -> Iterator[Problem]:

@@ -182,6 +182,9 @@ class Settings(BaseSettings):
 
     host: Host = Field(default="127.0.0.1", description="address to listen on")
     port: Port = Field(default=3000, description="port to listen on; 0 takes a free one")
+    allow_open: bool = Field(
+        default=False, description="listen beyond this machine though nothing asks for a key"
+    )
     log_level: Level = Field(default="info", description="debug, info, warning or error")
     workers: Limit = Field(default=1, description="processes; each serves the same port")
     reload: bool = Field(default=False, description="start again when code or config changes")

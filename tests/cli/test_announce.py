@@ -87,7 +87,7 @@ def test_a_bind_beyond_this_machine_is_a_warning_even_when_quiet(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO, "llmtap"):
-        announce(Settings(host="0.0.0.0", quiet=True), "http://0.0.0.0:3000")
+        announce(Settings(host="0.0.0.0", allow_open=True, quiet=True), "http://0.0.0.0:3000")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

@@ -52,6 +52,18 @@ def test_every_setting_is_shown_with_its_origin() -> None:
     assert result.stdout.endswith("# chain: trace → forward\n")
 
 
+def test_secrets_in_options_are_masked() -> None:
+    Path("config.yaml").write_text(
+        "upstreams: [{type: openai}]\nmiddlewares:\n  - auth:\n      keys:\n"
+        "        - {label: alice, key: hunter2-hunter2-hunter2}\n"
+        f"        - {{label: bob, hash: 'sha256:{'ab' * 32}'}}\n"
+    )
+    result = run("config")
+    assert "alice" in result.stdout
+    assert "hunter2" not in result.stdout
+    assert "abab" not in result.stdout
+
+
 def test_secrets_are_masked() -> None:
     result = run("config")
     assert "hunter2" not in result.stdout

@@ -33,7 +33,33 @@ def c(line: int, text: str) -> tuple[str, ...]:
     return (f"config.yaml:{line} {text}",)
 
 
+OPEN = "other machines reach, and nothing asks them for a key"
+FIX = "put auth into middlewares, or give --allow-open"
+
 ROWS = [
+    # --- who may come in, reliability 105 ---
+    Row(
+        "beyond this machine with no auth",
+        UPSTREAM + "host: 0.0.0.0\n",
+        c(2, f"host: is '0.0.0.0', which {OPEN}; {FIX}"),
+    ),
+    Row(
+        "beyond this machine with no auth, by flag",
+        UPSTREAM,
+        (f"--host: is '10.0.0.7', which {OPEN}; {FIX}",),
+        flags={"host": "10.0.0.7"},
+    ),
+    Row(
+        "beyond this machine, by a name",
+        UPSTREAM,
+        (f"env LLMTAP_HOST: is 'box.example', which {OPEN}; {FIX}",),
+        env={"LLMTAP_HOST": "box.example"},
+    ),
+    Row(
+        "misspelt auth is one mistake",
+        UPSTREAM + "host: 0.0.0.0\nmiddlewares: [auht]\n",
+        c(3, "middlewares.0: unknown middleware 'auht'; did you mean auth?"),
+    ),
     # --- keys ---
     Row(
         "unknown key with a near one",
