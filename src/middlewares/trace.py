@@ -31,6 +31,7 @@ from ..proxy.exchange import (
 from ..tracing.child import RecorderProcess
 from ..tracing.counters import Counters
 from ..tracing.journal import Journal
+from ..tracing.masking import field_values
 from ..tracing.records import MARSHAL_VERSION, Body, Kind
 from ..tracing.secrets import MaskedHead, Secret, SecretTable, hide, load_salt
 from ..utils.redaction import redact_text
@@ -43,6 +44,7 @@ _EXT_BYTES = 1 << 20
 
 _REQUEST = int(Kind.REQUEST_CHUNK), int(Kind.REQUEST_MASKED)
 _RESPONSE = int(Kind.RESPONSE_CHUNK), int(Kind.RESPONSE_MASKED)
+_NO_BODY: Body = (0, None, None, 0)
 _RESPONSE_HEAD = int(Kind.RESPONSE_HEAD)
 # As plain text: marshal takes no subclass of str.
 _TEXT: dict[str, str] = {str(word): str(word) for word in (*Cause, *Phase)}
@@ -225,7 +227,8 @@ class _Recording:
     def _flow(
         self, kinds: tuple[int, int], length: int | None, secrets: tuple[Secret, ...]
     ) -> Flow:
-        flow = Flow(kinds, self._number, self._journal, self._clock, self._body_bytes)
+        table = self._secrets if kinds is _REQUEST else None
+        flow = Flow(kinds, self._number, self._journal, self._clock, self._body_bytes, table)
         if length is not None and length <= self._body_bytes:
             flow.hashing = False
         if secrets:
@@ -237,6 +240,7 @@ class _Recording:
         upstream = exchange.upstream
         sent = exchange.forwarded
         response = self.response
+        bodies = self.request.outcome(), response.outcome() if response is not None else _NO_BODY
         finished = (
             exchange.t_request_body,
             exchange.t_connect_start,
@@ -262,13 +266,21 @@ class _Recording:
                 for a in exchange.attempts
             ],
             self._forwarded(exchange, sent) if sent is not None else None,
-            self.request.outcome(),
-            response.outcome() if response is not None else (0, None, None, 0),
-            self._changes[1].numbers() if self._changes is not None else (),
+            *bodies,
+            self._new_secrets(),
             exchange.tags,
             _ext(exchange.ext),
         )
         return marshal.dumps(finished, MARSHAL_VERSION)
+
+    def _new_secrets(self) -> tuple[int, ...]:
+        """Those learned since the request's head."""
+        secrets = self.request.secrets
+        if self._changes is not None and self._changes[1].secrets:
+            secrets += self._changes[1].secrets
+        elif secrets is self._head.secrets:
+            return ()
+        return tuple([secret.number for secret in secrets])
 
     def _compare(self, exchange: Exchange, sent: Forwarded) -> Changes:
         """What was not sent on and what was sent in addition, masked; and whether a repeated
@@ -317,16 +329,20 @@ class Flow:
     """One direction's body on its way into the journal: the first `room` bytes of it.
 
     A body whose announced length is within the cap lies in the journal whole and the recorder
-    hashes it there; of all others the hash is carried on here (0.3 µs a chunk).
+    hashes it there; of all others the hash is carried on here (0.3 µs a chunk). A secret of this
+    exchange is masked before it is written; the beginning of one at the end of a chunk is held
+    back until the next chunk tells.
     """
 
     wire_bytes = 0
-    _kept = 0
     hashing = True
+    secrets: tuple[Secret, ...] = ()
+    _kept = 0
     _hash: hashlib._Hash | None = None
     _lost: str | None = None
     _needles: tuple[bytes, ...] = ()
-    _secrets: tuple[Secret, ...] = ()
+    _last_bytes: frozenset[int] = frozenset()
+    _held = b""
 
     def __init__(
         self,
@@ -335,17 +351,23 @@ class Flow:
         journal: Journal,
         clock: Callable[[], float],
         room: int,
+        table: SecretTable | None,
     ) -> None:
         self._kinds = kinds
         self._number = number
         self._journal = journal
         self._clock = clock
         self._room = room
+        self._table = table  # for a request's body: fields with telling names are masked too
 
     def hide(self, secrets: tuple[Secret, ...]) -> None:
         """What must not be written, wherever it stands in the body."""
-        self._secrets = secrets
-        self._needles = secrets[0].needles if len(secrets) == 1 else _needles(secrets)
+        self.secrets = secrets
+        if len(secrets) == 1:
+            self._needles, self._last_bytes = secrets[0].needles, secrets[0].bytes
+        else:
+            self._needles = tuple({needle for secret in secrets for needle in secret.needles})
+            self._last_bytes = frozenset(byte for secret in secrets for byte in secret.bytes)
 
     def add(self, chunk: bytes) -> None:
         """A piece of the body. Hot: once per chunk of a stream, about 1 µs."""
@@ -356,16 +378,24 @@ class Flow:
                 self._hash = hashlib.sha256()
             self._hash.update(chunk)
         if size > self._room:
-            if self._room <= 0:
-                return
             chunk = chunk[: self._room]
+        if not chunk:
+            return
+        if self._held:
+            chunk, self._held = self._held + chunk, b""
+        if chunk[-1] in self._last_bytes:
+            chunk = self._hold_back(chunk)
+        if self._table is not None and (values := field_values(chunk)):
+            found = tuple([self._table.field(value) for value in values])
+            self.hide(tuple(dict.fromkeys(self.secrets + found)))
         for needle in self._needles:
             if needle in chunk:
-                self._add(self._kinds[1], len(chunk), marshal.dumps(hide(chunk, self._secrets), 2))
+                masked = marshal.dumps(hide(chunk, self.secrets), MARSHAL_VERSION)
+                self._put(self._kinds[1], len(chunk), masked)
                 return
-        self._add(self._kinds[0], len(chunk), chunk)
+        self._put(self._kinds[0], len(chunk), chunk)
 
-    def _add(self, kind: int, size: int, payload: bytes) -> None:
+    def _put(self, kind: int, size: int, payload: bytes) -> None:
         journal = self._journal
         if journal.takes_bodies and journal.append(kind, self._number, self._clock(), payload):
             self._room -= size
@@ -375,14 +405,25 @@ class Flow:
             self._lost = _QUEUE_FULL
             journal.body_omitted()
 
+    def _hold_back(self, chunk: bytes) -> bytes:
+        """The chunk without the beginning of a secret it may end with."""
+        longest = 0
+        for needle in self._needles:
+            for length in range(min(len(needle) - 1, len(chunk)), longest, -1):
+                if chunk.endswith(needle[:length]):
+                    longest = length
+                    break
+        if not longest:
+            return chunk
+        self._held = chunk[-longest:]
+        return chunk[:-longest]
+
     def outcome(self) -> Body:
-        """What is known of the whole body."""
+        """What is known of the whole body, which has ended."""
+        if self._held:
+            self._put(self._kinds[0], len(self._held), self._held)
         digest = self._hash.hexdigest() if self._hash is not None else None
         return self.wire_bytes, digest, self._lost, self._kept
-
-
-def _needles(secrets: tuple[Secret, ...]) -> tuple[bytes, ...]:
-    return tuple({needle for secret in secrets for needle in secret.needles})
 
 
 def _describe(exchange: Exchange) -> tuple[str, str, bytes, str]:

@@ -92,13 +92,16 @@ class RecorderProcess:
         return self._process.pid if self._process is not None else None
 
     def secret(self, number: int, texts: bytes) -> None:
-        """Queue a secret; it is sent before the next wake."""
+        """Tell a secret, at once if the pipe takes it: should the proxy be killed now, the recorder
+        must know what to mask. Once per distinct secret."""
         if len(self._secrets) >= _KEPT_SECRETS:
             for old in list(self._secrets)[: _KEPT_SECRETS // 2]:
                 del self._secrets[old]
         self._secrets[number] = texts
         if len(self._outbox) < _OUTBOX_BYTES:
             self._outbox += _secret_message(number, texts)
+        if self._pipe >= 0 and not self._restarting:
+            self._flush()
 
     def wake(self, segment: int, offset: int) -> bool:
         """Tell how far the journal goes. False: the recorder is dead and should be restarted."""

@@ -297,11 +297,11 @@ class _Building:
         return cut or stream.overflowed
 
     def _outcome(self) -> str:
+        """The last part of the file's name."""
         if self._status is None:
             return "ERR"
-        if (self._cause in _CUT_CAUSES and self._recorded.response) or self._cause == "crash":
-            return "CUT"
-        return "CUT" if self._cause == "in_stream_error" else str(self._status)
+        ended_early = self._phase == "body" and self._cause in _CUT_CAUSES
+        return "CUT" if ended_early or self._cause == "in_stream_error" else str(self._status)
 
     # --- the document ----------------------------------------------------------------------
 

@@ -192,16 +192,13 @@ class JournalReader:
             recorded.request.append(self._restored(recorded, payload))
 
     def _add_secrets(self, recorded: Recorded, numbers: tuple[int, ...]) -> None:
-        known = self._secrets
         if not numbers or recorded.secrets is None:
             return
         for number in numbers:
-            texts = known.get(number) if known is not None else None
+            texts = self._secrets.get(number) if self._secrets is not None else None
             if texts is None:
-                if known is None:
-                    recorded.secrets = None
-                    return
-                continue
+                recorded.secrets = None
+                return
             recorded.secrets += [text for text in texts if text not in recorded.secrets]
 
     def _restored(self, recorded: Recorded, payload: bytes) -> bytes:

@@ -33,7 +33,8 @@ _HEADER = struct.Struct("@dIIII")
 PUT_HEADER = _HEADER.pack_into
 GET_HEADER = _HEADER.unpack_from
 
-# A masked header's value: cannot come from the wire, where NUL is refused. Followed by its number.
+# A masked header's value begins so: it cannot come from the wire, where NUL is refused. Followed by
+# the secret's number, or by a question mark and a URL of which only a parameter is masked.
 MASKED = b"\0"
 
 

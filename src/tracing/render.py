@@ -54,7 +54,7 @@ class HeaderLines:
         name, value = header
         if value.startswith(MASKED):
             redactions.append(f"{pointer}/{index}/1")
-            return _masked_pair(name)
+            return _masked_pair(name, value)
         if len(self._lines) >= _KEPT_LINES:
             self._lines.clear()
         line = self._lines[header] = _pair(name.decode("latin-1"), value.decode("latin-1"))
@@ -62,8 +62,10 @@ class HeaderLines:
 
 
 @lru_cache(maxsize=256)
-def _masked_pair(name: bytes) -> bytes:
-    return _pair(name.decode("latin-1"), MASK_TEXT)
+def _masked_pair(name: bytes, value: bytes) -> bytes:
+    """A URL with only its parameter masked follows a question mark; else all of it is masked."""
+    url = value.removeprefix(MASKED + b"?")
+    return _pair(name.decode("latin-1"), url.decode("latin-1") if url != value else MASK_TEXT)
 
 
 def _pair(name: str, value: str) -> bytes:

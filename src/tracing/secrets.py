@@ -18,10 +18,12 @@ from ..utils.redaction import (
     CREDENTIAL_HEADERS,
     CREDENTIAL_QUERY,
     MASK,
+    URL_HEADERS,
     Header,
     credential,
     is_secret_header,
     redact_query,
+    redact_target,
     searched_values,
 )
 from .records import MARSHAL_VERSION, MASKED
@@ -29,7 +31,7 @@ from .records import MARSHAL_VERSION, MASKED
 SALT_NAME = ".salt"
 SALT_BYTES = 32
 
-_PLAIN, _SECRET, _LENGTH, _UNKNOWN = 0, 1, 2, 3
+_PLAIN, _SECRET, _LENGTH, _URL, _UNKNOWN = 0, 1, 2, 3, 4
 _KNOWN_NAMES = 4096
 _KNOWN_SECRETS = 4096
 
@@ -37,7 +39,7 @@ _KNOWN_SECRETS = 4096
 class Secret:
     """One distinct secret value under one name."""
 
-    __slots__ = ("fingerprint", "masked", "needles", "number", "texts")
+    __slots__ = ("bytes", "fingerprint", "masked", "needles", "number", "texts")
 
     def __init__(
         self, number: int, masked: Header, texts: list[bytes], fingerprint: str | None
@@ -47,6 +49,7 @@ class Secret:
         self.texts = texts  # what to hide elsewhere, longest first
         # What to look for: a text within another finds both.
         self.needles = tuple(t for t in texts if not any(o in t and o != t for o in texts))
+        self.bytes = frozenset(b"".join(self.needles))
         self.fingerprint = fingerprint  # of a credential
 
 
@@ -88,17 +91,11 @@ class SecretTable:
         for header in headers:
             kind = kind_of(header[0], _UNKNOWN)
             if kind:
-                if kind == _UNKNOWN:
-                    kind = self._classify(header[0])
-                if kind == _LENGTH:
-                    head.content_length = _number(header[1])
-                elif kind == _SECRET:
-                    secret = self._secrets.get(header) or self._remember(header)
+                clean = self._masked(header, kind, head, remember=True)
+                if clean is not header:
                     if masked is None:
                         masked = list(headers)
-                    masked[masked.index(header)] = secret.masked
-                    head.secrets += (secret,)
-                    head.fingerprint = head.fingerprint or secret.fingerprint
+                    masked[masked.index(header)] = clean
         head.headers = tuple(headers if masked is None else masked)
         return head
 
@@ -106,7 +103,7 @@ class SecretTable:
         """Headers with nothing secret in them."""
         kind_of = self._names.get
         for header in headers:
-            if kind_of(header[0], _UNKNOWN) in (_SECRET, _UNKNOWN):
+            if kind_of(header[0], _UNKNOWN) != _PLAIN:
                 return self.mask_headers(headers).headers
         return headers
 
@@ -118,16 +115,36 @@ class SecretTable:
         for header in headers:
             kind = kind_of(header[0], _UNKNOWN)
             if kind:
-                if kind == _UNKNOWN:
-                    kind = self._classify(header[0])
-                if kind == _LENGTH:
-                    head.content_length = _number(header[1])
-                elif kind == _SECRET:
+                clean = self._masked(header, kind, head, remember=False)
+                if clean is not header:
                     if masked is None:
                         masked = list(headers)
-                    masked[masked.index(header)] = (header[0], MASKED)
+                    masked[masked.index(header)] = clean
         head.headers = tuple(headers if masked is None else masked)
         return head
+
+    def _masked(self, header: Header, kind: int, head: MaskedHead, *, remember: bool) -> Header:
+        """The header as the journal may hold it, of a kind that needs a look."""
+        if kind == _UNKNOWN:
+            kind = self._classify(header[0])
+        if kind == _LENGTH:
+            head.content_length = int(header[1]) if header[1].isdigit() else None
+        elif kind == _URL:
+            url = redact_target(header[1])[0]
+            return header if url == header[1] else (header[0], MASKED + b"?" + url)
+        elif kind == _SECRET:
+            if not remember:
+                return header[0], MASKED
+            secret = self._secrets.get(header) or self._remember(header)
+            head.secrets += (secret,)
+            head.fingerprint = head.fingerprint or secret.fingerprint
+            return secret.masked
+        return header
+
+    def field(self, value: bytes) -> Secret:
+        """A secret found in a body, under a name that tells."""
+        header = (b"$", value)
+        return self._secrets.get(header) or self._remember(header, [value])
 
     def mask_target(self, target: bytes, head: MaskedHead) -> bytes:
         """A request target or URL with its secret parameters masked; `head` learns of them."""
@@ -150,6 +167,8 @@ class SecretTable:
         kind = _SECRET if is_secret_header(lower, self._extra) else _PLAIN
         if lower == b"content-length":
             kind = _LENGTH
+        elif kind == _PLAIN and lower in URL_HEADERS:
+            kind = _URL
         self._names[name] = kind
         return kind
 
@@ -178,10 +197,6 @@ class SecretTable:
         else:
             return None
         return hmac.new(self._salt, value, hashlib.sha256).hexdigest()[:8] if value else None
-
-
-def _number(value: bytes) -> int | None:
-    return int(value) if value.isdigit() else None
 
 
 def hide(data: bytes, secrets: tuple[Secret, ...]) -> tuple[bytes, list[tuple[int, int, int]]]:

@@ -37,6 +37,11 @@ SECRET_QUERY: frozenset[bytes] = frozenset(
     (*CREDENTIAL_QUERY, b"access_token", b"sig", b"signature")
 )
 
+# Headers that hold a URL, which may hold a secret parameter.
+URL_HEADERS: frozenset[bytes] = frozenset(
+    (b"location", b"content-location", b"referer", b"refresh", b"link")
+)
+
 # Shorter values ("key=1", "dummy") are masked where they stand, but not searched for elsewhere:
 # replacing every "1" of a body would destroy it and protect nothing.
 SEARCHED_LENGTH = 8
