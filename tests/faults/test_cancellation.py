@@ -136,7 +136,7 @@ def test_r64_connect_failure_is_retried(start_tap: StartTap, case: str) -> None:
     port = free_port()
     tap = start_tap(config=settings(f"http://127.0.0.1:{port}", retries={"connect": 5}, quiet=True))
     late = Upstream(default=steps.reply())
-    timer = threading.Timer(0.05, late.start, [port])
+    timer = threading.Timer(0.15, late.start, [port])
     timer.start()
     try:
         answer = tap.call("POST", CHAT, [(b"X-Case", case.encode())], b'{"a":1}')

@@ -78,9 +78,16 @@ def test_r118_each_mistake_is_one_line_with_its_place(tmp_path: Path, name: str)
     if line is not None:
         assert f"config.yaml:{line}" in lines[0]
     assert all(word in lines[0] for word in words), out
+
+
+def test_r118_serving_says_the_same_as_check(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("prot: 3000\nlimits:\n  in_flight: -1\n" + UPSTREAM)
+    checked = run(tmp_path, "check", "-c", "config.yaml")
     served = run(tmp_path, "-c", "config.yaml")
-    assert served.returncode == 2
-    assert lines[0] in served.stdout + served.stderr
+    assert served.returncode == checked.returncode == 2
+    for line in (checked.stdout + checked.stderr).splitlines():
+        if "config.yaml:" in line:
+            assert line in served.stdout + served.stderr
 
 
 def test_r118_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
