@@ -7,6 +7,9 @@ It has an OpenAI face too: https://docs.anthropic.com/en/api/openai-sdk
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import ceil
 from typing import ClassVar
 
 from .anthropic_messages import MESSAGES
@@ -53,11 +56,27 @@ class Anthropic(Provider):
         """Its own paths, else those of the OpenAI face."""
         return anthropic_operation(method, path) or openai_operation(method, path)
 
+    def rate_limit_headers(
+        self, kind: str, limit: int, remaining: int, reset_s: float, now_s: float
+    ) -> list[Header]:
+        """https://docs.anthropic.com/en/api/rate-limits#response-headers"""
+        prefix = f"anthropic-ratelimit-{kind}"
+        return [
+            (f"{prefix}-limit".encode(), b"%d" % limit),
+            (f"{prefix}-remaining".encode(), b"%d" % remaining),
+            (f"{prefix}-reset".encode(), _rfc3339(ceil(now_s + reset_s))),
+        ]
+
     def error_body(self, status: int, code: str, message: str, request_id: str) -> bytes:
         """The error object, with the proxy's code beside the type."""
         kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
         error = {"type": kind, "message": message, "code": code}
         return dumps({"type": "error", "error": error, "request_id": request_id})
+
+
+@lru_cache(256)
+def _rfc3339(epoch_s: int) -> bytes:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
 def anthropic_operation(method: str, path: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -154,6 +155,21 @@ class Provider:
                 return value.decode("latin-1")
         return None
 
+    def rate_limit_headers(
+        self, kind: str, limit: int, remaining: int, reset_s: float, now_s: float
+    ) -> list[Header]:
+        """A limit as this provider's clients know it from the answers' headers: OpenAI's names.
+
+        `kind` is requests or tokens, `reset_s` until it is whole again, `now_s` seconds of the
+        epoch.
+        """
+        del now_s
+        return [
+            (f"x-ratelimit-limit-{kind}".encode(), b"%d" % limit),
+            (f"x-ratelimit-remaining-{kind}".encode(), b"%d" % remaining),
+            (f"x-ratelimit-reset-{kind}".encode(), duration(reset_s)),
+        ]
+
     # --- errors ------------------------------------------------------------------------------
 
     def error(self, status: int, body: object | None) -> ErrorInfo | None:
@@ -167,6 +183,19 @@ class Provider:
         kind = error_type(status)
         error = {"message": message, "type": kind, "param": None, "code": code}
         return dumps({"error": error, "request_id": request_id})
+
+
+@lru_cache(256)
+def duration(seconds: float) -> bytes:
+    """As OpenAI writes one, in Go's way: `6m0s`, `1.5s`, `120ms`."""
+    if seconds < 1:
+        return b"%dms" % max(round(seconds * 1000), 0)
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    shown = f"{rest:.1f}".removesuffix(".0") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{shown}".encode()
+    return (f"{minutes}m{shown}" if minutes else shown).encode()
 
 
 def dumps(value: object) -> bytes:
@@ -223,6 +252,7 @@ __all__ = [
     "StreamParser",
     "Usage",
     "dumps",
+    "duration",
     "error_type",
     "read_error",
 ]

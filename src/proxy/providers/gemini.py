@@ -94,6 +94,13 @@ class Gemini(Provider):
         """By the method; the OpenAI face by the body."""
         return ":streamGenerateContent" in path or super().streams(path, query, body)
 
+    def rate_limit_headers(
+        self, kind: str, limit: int, remaining: int, reset_s: float, now_s: float
+    ) -> list[Header]:
+        """It has none: its clients look at `Retry-After` or at nothing."""
+        del kind, limit, remaining, reset_s, now_s
+        return []
+
     def error_body(self, status: int, code: str, message: str, request_id: str) -> bytes:
         """A google.rpc.Status with the proxy's code as the reason."""
         fallback = "INTERNAL" if status >= 500 else "FAILED_PRECONDITION"
