@@ -19,12 +19,12 @@ from tests.support import bodies, steps
 from tests.support.client import Client, call
 from tests.support.tap import LLMTap, settings
 from tests.support.upstream import Upstream
-from tests.support.wire import Header
+from tests.support.wire import Ended, Header
 
 CHAT = "/v1/chat/completions"
 
 
-def eventually(true: Callable[[], object], timeout: float = 8) -> None:
+def eventually(true: Callable[[], object], timeout: float = 20) -> None:
     deadline = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -34,7 +34,7 @@ def eventually(true: Callable[[], object], timeout: float = 8) -> None:
 def answers(tap: LLMTap) -> bool:
     try:
         return tap.call("GET", "/health", timeout=3).status == 200
-    except OSError:
+    except (OSError, Ended):  # it is being started anew
         return False
 
 
@@ -163,6 +163,8 @@ def test_a_changed_config_is_taken_up(
     eventually(lambda: "Reloading" in reloading.output)
 
     def taken_up() -> bool:
+        if not answers(reloading):
+            return False
         reloading.call(headers=tagged, body=b"{}")
         return upstream.requests(case)[-1].head.one("x-new") == b"1"
 
@@ -193,7 +195,7 @@ def test_a_start_that_fails_in_the_workers_ends_with_3(
     env = {"PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}"}
     tap = start_tap(config=config, env=env, wait=False)
     tap.launch()
-    assert tap.wait(15) == 3
+    assert tap.wait(30) == 3
     assert "RuntimeError: mine" in tap.output
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(tap.address, 1)
