@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import Field, FilePath, PrivateAttr, model_validator
 
-from ..config.settings import Section
+from ..config.errors import did_you_mean
+from ..config.settings import Section, Settings
 from ..config.values import Seconds
 from ..keys.entry import KeyEntry
 from ..keys.file import KeysFileError, read_keys
@@ -113,6 +114,16 @@ class Auth:
         self._ring = Keyring(options.known())
         self._places = _Places()
         self._watch: asyncio.Task[object] | None = None
+
+    @classmethod
+    def check(cls, options: AuthOptions, settings: Settings) -> list[str]:
+        """Upstreams that keys may use and nobody has configured."""
+        names = {upstream.name for upstream in settings.upstreams}
+        return [
+            f"key {key.label} names an unknown upstream {name}; {did_you_mean(name, names)}"
+            for key in options.known()
+            for name in sorted((key.upstreams or frozenset()) - names)
+        ]
 
     async def start(self) -> None:
         """Begin to watch the keys file."""

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from src.config.settings import Settings, UpstreamSettings
 from src.keys import hash_key, new_key
-from src.middlewares.auth import Auth
+from src.middlewares.auth import Auth, AuthOptions
 from src.proxy.exchange import Exchange, Response
 from src.proxy.providers import PROVIDER_TYPES
 from tests.middlewares.kit import Forward, Pair, exchange, make, problems, upstream
@@ -330,6 +331,14 @@ def test_each_mistake_is_one_line_that_names_it_and_no_secret(case: str) -> None
     assert "\n" not in line
     assert KEY not in line
     assert hash_key(KEY) not in line
+
+
+def test_upstreams_that_are_not_there_are_told() -> None:
+    options = AuthOptions.model_validate({"keys": [{**ALICE, "upstreams": ["opnai", "openai"]}]})
+    settings = Settings(upstreams=(UpstreamSettings(type="openai"),))
+    assert Auth.check(options, settings) == [
+        "key alice names an unknown upstream opnai; did you mean openai?"
+    ]
 
 
 def test_mistake_in_the_keys_file_is_told_with_its_line(tmp_path: Path) -> None:
