@@ -62,9 +62,16 @@ def _take_over_uvicorn() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()  # uvicorn asks hasHandlers() and then does not even format a line
     access.propagate = False
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """At the end of the drain time uvicorn cancels its tasks, of which our protocol has none: what
+    is cut, and that it was, stands in the traces."""
+    return not str(record.msg).startswith("Cancel %s running task(s)")
 
 
 class RedactingFormatter(logging.Formatter):

@@ -134,6 +134,13 @@ def test_the_servers_own_words_are_warnings_only_unless_wanted() -> None:
     assert lines(stream)[-1].endswith("msg=again")
 
 
+def test_the_server_does_not_report_tasks_that_are_not_its_own() -> None:
+    stream = io.StringIO()
+    set_up_logging("info", stream=stream)
+    logging.getLogger("uvicorn.error").error("Cancel %s running task(s), timeout …", 0)
+    assert lines(stream) == []
+
+
 def test_setting_up_again_replaces_what_was() -> None:
     stream = io.StringIO()
     set_up_logging("info", stream=stream)
