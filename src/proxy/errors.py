@@ -56,14 +56,16 @@ class HeadersTimeout(ProxyError):
 
 
 class UpstreamClosed(ProxyError):
-    """The connection was closed before an answer. `nothing_sent`: safe to send again."""
+    """The connection was closed before an answer.
+
+    `stale`: it had served before, and not a byte of this answer came (RFC 9112 9.3.1).
+    """
 
     code = "upstream_closed"
     cause = "upstream_eof"
 
-    def __init__(self, message: str, *, nothing_sent: bool = False, stale: bool = False) -> None:
+    def __init__(self, message: str, *, stale: bool = False) -> None:
         super().__init__(message)
-        self.nothing_sent = nothing_sent
         self.stale = stale
 
 
@@ -86,6 +88,14 @@ class PayloadTooLarge(ProxyError):
 
     status = 413
     code = "request_too_large"
+    cause = "rejected"
+
+
+class MalformedRequest(ProxyError):
+    """The request's body is not framed as HTTP/1.1 wants it."""
+
+    status = 400
+    code = "malformed_request"
     cause = "rejected"
 
 

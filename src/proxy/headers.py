@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from .providers.base import Header
+from .providers.base import CREDENTIAL_HEADERS, Header
 
 
 class Kind(IntEnum):
@@ -22,6 +22,7 @@ class Kind(IntEnum):
     CONNECTION = 5
     EXPECT = 6  # answered here, once the request is really wanted
     OURS = 7  # meant for llmtap
+    FORGED = 8  # `X_Api_Key`: many a server takes it for the real one (reliability 7)
 
 
 _KINDS = {
@@ -38,6 +39,7 @@ _KINDS = {
     b"connection": Kind.CONNECTION,
     b"expect": Kind.EXPECT,
     b"x-llmtap-session": Kind.OURS,
+    **{n.replace(b"-", b"_"): Kind.FORGED for n in CREDENTIAL_HEADERS if b"-" in n},
 }
 _MOST_SPELLINGS = 4096  # a client that invents names must not grow the table for ever
 
@@ -87,6 +89,32 @@ def end_to_end(headers: list[Header]) -> tuple[list[Header], bool]:
     return kept, has_length
 
 
+def response_framing(headers: list[Header]) -> tuple[bool, str | None]:
+    """Whether an answer's headers say where its body ends, and why they cannot be trusted, if so.
+
+    What two readers could frame in two ways is refused (RFC 9112 6.3; reliability 23).
+    """
+    lengths = 0
+    coded = False
+    for name, value in headers:
+        kind = KIND[name]
+        if kind is _PASS:
+            continue
+        if kind is _LENGTH:
+            lengths += 1
+            if content_length(value) is None:
+                return True, f"Content-Length {value!r} is no number"
+        elif kind is Kind.TRANSFER_ENCODING:
+            if coded or value.strip().lower() != b"chunked":
+                return True, f"Transfer-Encoding {value!r} is not chunked alone"
+            coded = True
+    if lengths > 1:
+        return True, "Content-Length stands there more than once"
+    if lengths and coded:
+        return True, "Content-Length stands beside Transfer-Encoding"
+    return bool(lengths or coded), None
+
+
 def content_length(value: bytes) -> int | None:
     """A Content-Length as a number of bytes, or None where it is not one (RFC 9110 8.6)."""
     if not value.isdigit() or len(value) > 18:
@@ -94,4 +122,12 @@ def content_length(value: bytes) -> int | None:
     return int(value)
 
 
-__all__ = ["KIND", "Header", "Kind", "connection_tokens", "content_length", "end_to_end"]
+__all__ = [
+    "KIND",
+    "Header",
+    "Kind",
+    "connection_tokens",
+    "content_length",
+    "end_to_end",
+    "response_framing",
+]

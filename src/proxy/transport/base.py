@@ -15,7 +15,6 @@ class TransportLimits:
     connect_s: float = 5.0
     headers_s: float = 600.0
     idle_s: float = 300.0
-    total_s: float | None = None
     pool_s: float = 5.0
     connections: int = 1000
     idle_connections: int = 100

@@ -27,7 +27,7 @@ from ..errors import (
     UpstreamReset,
 )
 from ..exchange import Exchange, Header, Response
-from ..headers import KIND, Kind, content_length
+from ..headers import response_framing
 from .base import Outgoing, TransportLimits
 
 NEVER = float("inf")
@@ -43,7 +43,6 @@ class State(Enum):
 
 
 IDLE, HEAD, BODY, CLOSED = State  # named once: see server.py
-_PASS = Kind.PASS
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 
 
@@ -80,6 +79,7 @@ class Connection(asyncio.Protocol):
         "_request",
         "_surplus",
         "_upload_done",
+        "_write_paused",
         "deadline",
         "served",
         "state",
@@ -111,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._no_body = False
         self._chunked_up = False
         self._upload_done = True
+        self._write_paused = False
 
     # --- the request's way out -----------------------------------------------------------------
 
@@ -170,10 +171,12 @@ class Connection(asyncio.Protocol):
         self._fail(error)
 
     def pause_writing(self) -> None:
+        self._write_paused = True
         if self._request is not None:
             self._request.pause()
 
     def resume_writing(self) -> None:
+        self._write_paused = False
         if self._request is not None:
             self._request.resume()
 
@@ -197,6 +200,10 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail(BadResponse("the upstream switched protocols without being asked"))
         except httptools.HttpParserError as error:
+            if self._done:  # the answer is whole, what follows it is none (reliability 24)
+                self._surplus = True
+                self._complete()
+                return
             self._fail(BadResponse(f"the upstream's answer is not valid HTTP/1.1: {error}"))
         else:
             if self._done:
@@ -223,10 +230,14 @@ class Connection(asyncio.Protocol):
         if self._done or self._head is None:
             return
         status = self._parser.get_status_code()
-        if status < 200:
+        if 100 <= status < 200:
             return
-        if status == 101 or not self._framing_is_sound(status):
+        framed, problem = response_framing(self._headers)
+        if problem is not None or not 200 <= status <= 999:
+            problem = problem or f"status {status} does not exist"
+            self._fail(BadResponse(f"the upstream's answer cannot be trusted: {problem}"))
             return
+        self._close_delimited = not framed and status not in {204, 304}
         exchange = cast(Exchange, self._exchange)
         self._keep_alive = self._parser.should_keep_alive()
         self.state = BODY
@@ -248,35 +259,6 @@ class Connection(asyncio.Protocol):
             self._done = True
             self._keep_alive = False
 
-    def _framing_is_sound(self, status: int) -> bool:
-        """Refuse what two readers could frame in two ways (RFC 9112 6.3; reliability 20, 23)."""
-        lengths = 0
-        coded = False
-        for name, value in self._headers:
-            kind = KIND[name]
-            if kind is _PASS:
-                continue
-            if kind is Kind.CONTENT_LENGTH:
-                lengths += 1
-                if content_length(value) is None:
-                    return self._refuse(f"Content-Length {value!r} is no number")
-            elif kind is Kind.TRANSFER_ENCODING:
-                if coded or value.strip().lower() != b"chunked":
-                    return self._refuse(f"Transfer-Encoding {value!r} is not chunked alone")
-                coded = True
-        if lengths > 1:
-            return self._refuse("Content-Length stands there more than once")
-        if lengths and coded:
-            return self._refuse("Content-Length stands beside Transfer-Encoding")
-        if not 200 <= status <= 999:
-            return self._refuse(f"status {status} does not exist")
-        self._close_delimited = not lengths and not coded and status not in {204, 304}
-        return True
-
-    def _refuse(self, why: str) -> bool:
-        self._fail(BadResponse(f"the upstream's answer cannot be trusted: {why}"))
-        return False
-
     def on_body(self, chunk: bytes) -> None:
         """Hot: once per chunk of a stream."""
         if self._body is not None and not self._done:
@@ -294,6 +276,7 @@ class Connection(asyncio.Protocol):
             and self._upload_done
             and not self._surplus
             and not self._close_delimited
+            and not self._write_paused  # a next upload would not be told that it must wait
         )
         self._let_go()
         if reusable:
@@ -344,10 +327,11 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(HeadersTimeout(f"the upstream sent nothing for {self._limits.idle_s:g} s"))
 
-    def give_up(self, exchange: Exchange) -> None:
-        """The total time of `exchange` is over, if it is still this one that is being served."""
+    def abandon(self, exchange: Exchange) -> None:
+        """`exchange` is given up. Its answer may have come in the same turn of the loop and the
+        connection may by now be another's: that one is not touched."""
         if self._exchange is exchange:
-            self._fail(HeadersTimeout("the total time for this request is over"))
+            self.abort()
 
     def abort(self) -> None:
         """Nobody wants the answer any more: close at once, so that the upstream stops working."""

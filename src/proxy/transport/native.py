@@ -6,7 +6,6 @@ requests a second here, this some 20,000. See `bench/RESULTS.md`.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
 from time import monotonic
@@ -15,7 +14,7 @@ import certifi
 
 from ...utils.tasks import Sweeper
 from ..errors import UpstreamClosed
-from ..exchange import Exchange, Phase, Response, Upstream
+from ..exchange import Attempt, Exchange, Phase, Response, Upstream
 from .base import Outgoing, TransportLimits
 from .http1 import Connection
 from .pool import Pool
@@ -48,43 +47,47 @@ class NativeTransport:
         """See Transport. A reused connection found dead is replaced once, where that is safe."""
         pool = self._pools.get(upstream.name) or self._pool(upstream)
         connection = pool.take_idle()
-        exchange.reused = connection is not None
         if connection is None:
             connection = await self._open(pool, exchange)
+        else:
+            exchange.reused = True
         try:
             return await self._send_on(connection, exchange, out)
         except UpstreamClosed as error:
             if not (error.stale and _may_repeat(exchange, out)):
                 raise
+            _note_stale(exchange, error)
         return await self._send_on(await self._open(pool, exchange), exchange, out)
 
     async def _send_on(self, connection: Connection, exchange: Exchange, out: Outgoing) -> Response:
         exchange.phase = _HEADERS
         exchange.t_sent = monotonic()
-        head = connection.start(exchange, out)
         try:
-            response = await head
+            return await connection.start(exchange, out)
         except BaseException:
-            connection.abort()
+            connection.abandon(exchange)
             raise
-        if self._limits.total_s is not None:
-            asyncio.get_running_loop().call_later(
-                self._limits.total_s, connection.give_up, exchange
-            )
-        return response
 
     async def _open(self, pool: Pool, exchange: Exchange) -> Connection:
-        exchange.reused = False
         exchange.phase = Phase.CONNECT
         exchange.t_connect_start = monotonic()
         connection = await pool.open()
         exchange.t_connected = monotonic()
+        exchange.reused = connection.served > 0
         return connection
 
     def _pool(self, upstream: Upstream) -> Pool:
         tls = tls_context(self._ca_files.get(upstream.name)) if upstream.scheme == "https" else None
         pool = self._pools[upstream.name] = Pool(upstream, self._limits, tls, self._sweeper)
         return pool
+
+
+def _note_stale(exchange: Exchange, error: UpstreamClosed) -> None:
+    """The attempt that is on goes on; what was lost stands before it as one of its own."""
+    current = exchange.attempts[-1]
+    lost = Attempt(current.started, current.key_label, error=error.code)
+    exchange.attempts.insert(-1, lost)
+    current.started = monotonic()
 
 
 def _may_repeat(exchange: Exchange, out: Outgoing) -> bool:

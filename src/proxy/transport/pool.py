@@ -11,11 +11,16 @@ from ...utils.tasks import Sweeper
 from ..errors import ConnectFailed, ConnectTimeout, PoolTimeout, ProxyError, TLSFailed
 from ..exchange import Upstream
 from .base import TransportLimits
-from .http1 import IDLE, NEVER, Connection, State
+from .http1 import IDLE, Connection, State
 
 
 class Pool:
-    """Open connections to one upstream. `acquire` gives one, `give_back` is called by itself."""
+    """Open connections to one upstream.
+
+    A request takes an idle one, or makes one while there is room, or waits its turn. What comes
+    free while others wait (a connection, or room for one) is given to the first of them and never
+    lies about meanwhile: so nobody is overtaken, and a waiter that is cancelled passes it on.
+    """
 
     def __init__(
         self,
@@ -30,8 +35,8 @@ class Pool:
         self._sweeper = sweeper
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
-        self._connecting = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._connecting = 0  # connections being made, and room promised for one
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
     @property
     def size(self) -> int:
@@ -43,41 +48,59 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.state is IDLE and not connection.transport.is_closing():
+            if _is_good(connection):
                 return connection
         return None
 
     async def open(self) -> Connection:
         """A new connection, or one that comes free meanwhile. Raises ProxyError."""
-        while self.size >= self.limits.connections:
-            await self._wait_for_room()
-            if (connection := self.take_idle()) is not None:
+        if self.size < self.limits.connections:
+            self._connecting += 1
+        else:
+            connection = await self._turn()
+            if connection is not None:
                 return connection
         return await self._connect()
 
-    async def _wait_for_room(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+    async def _turn(self) -> Connection | None:
+        """Wait for a connection, or None: room for one, which is ours already."""
         try:
             async with asyncio.timeout(self.limits.pool_s):
-                await waiter
+                while True:
+                    connection = await self._next_in_line()
+                    if connection is None or _is_good(connection):
+                        return connection
+                    # It was closed between being given and being taken; its room may be gone too.
+                    if self.size < self.limits.connections:
+                        self._connecting += 1
+                        return None
         except TimeoutError:
             raise PoolTimeout(
                 f"all {self.limits.connections} connections to {self._upstream.name} are in use"
             ) from None
-        finally:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            elif waiter.cancelled():
-                self._wake_one()
+
+    async def _next_in_line(self) -> Connection | None:
+        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except BaseException:
+            if waiter.cancelled():
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+            elif (given := waiter.result()) is None:  # it came together with the cancellation
+                self._room_again()
+            elif given.state is IDLE:
+                self.give_back(given)
+            raise
 
     async def _connect(self) -> Connection:
+        """Make a connection in the room that is counted for it already."""
         up = self._upstream
         loop = asyncio.get_running_loop()
-        self._connecting += 1
         try:
             async with asyncio.timeout(self.limits.connect_s):
-                _, protocol = await loop.create_connection(
+                _, connection = await loop.create_connection(
                     lambda: Connection(self),
                     up.host,
                     up.port,
@@ -85,34 +108,39 @@ class Pool:
                     server_hostname=up.host if self._tls is not None else None,
                 )
         except BaseException as error:
-            self._wake_one()
-            raise _mapped(error, up, self.limits.connect_s) from error
-        finally:
-            self._connecting -= 1
-        connection = protocol
+            self._room_again()
+            mapped = _mapped(error, up, self.limits.connect_s)
+            if mapped is None:
+                raise
+            raise mapped from error
         if connection.state is State.CLOSED:
+            self._room_again()
             raise ConnectFailed(f"{up.host}:{up.port} closed the connection at once")
+        self._connecting -= 1
         self._open.add(connection)
         self._sweeper.add(connection)
         return connection
 
     def give_back(self, connection: Connection) -> None:
         """The connection has served its request and may serve another."""
-        if len(self._idle) >= self.limits.idle_connections and not self._waiting:
-            connection.close()
-            return
         connection.deadline = monotonic() + self.limits.idle_reuse_s
-        self._idle.append(connection)
-        self._wake_one()
+        if (waiter := self._first_waiting()) is not None:
+            waiter.set_result(connection)
+        elif len(self._idle) >= self.limits.idle_connections:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
-        self._open.discard(connection)
         self._sweeper.discard(connection)
-        connection.deadline = NEVER
+        if connection not in self._open:
+            return  # it never came to be counted
+        self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        self._wake_one()
+        self._connecting += 1
+        self._room_again()
 
     def close(self) -> None:
         """Close everything that is open."""
@@ -120,26 +148,37 @@ class Pool:
             connection.abort()
         self._idle.clear()
 
-    def _wake_one(self) -> None:
+    def _room_again(self) -> None:
+        """Room counted in `_connecting` is not needed: promise it to the next, or free it."""
+        if (waiter := self._first_waiting()) is not None:
+            waiter.set_result(None)
+        else:
+            self._connecting -= 1
+
+    def _first_waiting(self) -> asyncio.Future[Connection | None] | None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
+                return waiter
+        return None
 
 
-def _mapped(error: BaseException, up: Upstream, connect_s: float) -> BaseException:
-    """Foreign exceptions of connecting, as ours; cancellation and our own pass as they are."""
+def _is_good(connection: Connection) -> bool:
+    return connection.state is IDLE and not connection.transport.is_closing()
+
+
+def _mapped(error: BaseException, up: Upstream, connect_s: float) -> ProxyError | None:
+    """Foreign exceptions of connecting, as ours; None for what passes as it is: cancellation."""
     where = f"{up.host}:{up.port}"
-    if isinstance(error, ProxyError):
-        return error
     if isinstance(error, TimeoutError):
         return ConnectTimeout(f"no connection to {where} within {connect_s:g} s")
     if isinstance(error, ssl.SSLError | ssl.CertificateError):
         return TLSFailed(f"TLS with {where} failed: {_reason(error)}")
     if isinstance(error, OSError):
         return ConnectFailed(f"cannot connect to {where}: {_reason(error)}")
-    return error
+    if isinstance(error, UnicodeError):
+        return ConnectFailed(f"{up.host!r} is no name that can be looked up")
+    return None
 
 
 def _reason(error: OSError) -> str:
