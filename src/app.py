@@ -17,8 +17,8 @@ from .config.settings import Settings, UpstreamSettings
 from .middlewares.base import Counts, Middleware, Services, Starts, Stops
 from .middlewares.chain import build_chain
 from .proxy.asgi import Receive, Scope, Send, refuse_websocket, serve_http
-from .proxy.exchange import Upstream
-from .proxy.forwarder import Forwarder
+from .proxy.exchange import CallNext, Upstream
+from .proxy.forwarder import Forwarder, TimeLimit
 from .proxy.gateway import Gateway
 from .proxy.limits import ServerLimits
 from .proxy.providers import get_provider
@@ -153,11 +153,14 @@ def build(settings: Settings) -> Application:
     services = Services(
         trace_dir=settings.trace_dir, quiet=settings.quiet, flush_s=settings.drain.flush_s
     )
+    forward: CallNext = Forwarder(transports, settings.retries.connect)
+    if settings.timeouts.total_s is not None:
+        forward = TimeLimit(forward, settings.timeouts.total_s)
     layers = [(spec.name, load_middleware(spec, services)) for spec in settings.middlewares]
     names = (*(name for name, _ in layers), "forward")
     gateway = Gateway(
         upstreams,
-        build_chain(layers, Forwarder(transports, settings.retries.connect)),
+        build_chain(layers, forward),
         get_provider("generic"),
         names,
         settings.limits.in_flight,
@@ -215,7 +218,6 @@ def _transport_limits(settings: Settings) -> TransportLimits:
         connect_s=times.connect_s,
         headers_s=times.headers_s,
         idle_s=times.idle_s,
-        total_s=times.total_s,
         pool_s=times.pool_s,
         connections=limits.upstream_connections,
         idle_connections=limits.upstream_idle,
@@ -240,6 +242,10 @@ def _server_limits(settings: Settings) -> ServerLimits:
 
 
 async def _send_json(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

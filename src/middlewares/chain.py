@@ -22,13 +22,14 @@ class Layer:
     async def __call__(self, exchange: Exchange) -> Response:
         try:
             response = await self._middleware(exchange, self._call_next)
+            refused = response.refused  # whoever returned no Response is named below, too
         except ProxyError:
             raise
         except Exception:
             if exchange.rejected_by is None:
                 exchange.rejected_by = self._name
             raise
-        if response.refused and exchange.rejected_by is None and exchange.forwarded is None:
+        if refused and exchange.rejected_by is None and exchange.forwarded is None:
             exchange.rejected_by = self._name
         return response
 

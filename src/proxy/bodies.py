@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from .errors import BodyError, PayloadTooLarge, ProxyError
+from .errors import PayloadTooLarge, ProxyError
 
 log = logging.getLogger("llmtap.proxy")
 _DROPPED = "a request chunk observer failed and is dropped for this request"
@@ -47,7 +47,8 @@ class RequestBody:
     """A request's body as it arrives.
 
     `chunks` holds what has arrived, in its original pieces, until a sink takes it; it is kept for
-    a repeat while the whole is no larger than `replay_bytes`. `chunked` says how it was framed.
+    a repeat while the whole is no larger than `replay_bytes`. `chunked` says how it was framed,
+    `announced` is its Content-Length, 0 without one.
     """
 
     __slots__ = (
@@ -56,13 +57,13 @@ class RequestBody:
         "_sink",
         "_source",
         "_waiter",
+        "announced",
         "chunked",
         "chunks",
         "complete",
         "discarded",
         "error",
         "limit",
-        "on_complete",
         "replay_bytes",
         "size",
         "wanted",
@@ -78,18 +79,18 @@ class RequestBody:
         self.size = 0
         self.complete = False
         self.chunked = False
+        self.announced = 0
         self.discarded = False  # some of it is no longer held: it cannot be sent again
         self.error: ProxyError | None = None
         self.limit = limit
         self.replay_bytes = replay_bytes
         self.wanted: Callable[[], None] | None = None  # answers Expect: 100-continue
-        self.on_complete: Callable[[], None] | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Take a piece from the client. Hot for uploads: once per read."""
         self.size += len(chunk)
         if self.size > self.limit:
-            self.fail(PayloadTooLarge(f"the request body is over the limit of {self.limit} bytes"))
+            self.fail(_too_large(self.limit))
             return
         if self._observers is not None:
             for observer in self._observers:
@@ -110,11 +111,14 @@ class RequestBody:
             self.discarded = True
         self._sink.write_body(chunk)
 
+    def refuse_length(self, announced: int) -> None:
+        """More is announced than is taken: nothing of it is read."""
+        self.announced = announced
+        self.fail(_too_large(self.limit))
+
     def end(self) -> None:
         """The body is complete."""
         self.complete = True
-        if self.on_complete is not None:
-            self.on_complete()
         if self._sink is not None:
             self._sink.end_body()
         self._wake()
@@ -130,11 +134,11 @@ class RequestBody:
 
     def attach(self, sink: BodySink) -> None:
         """Hand over what is here and everything that follows to `sink`."""
+        if self.error is not None:
+            raise self.error
         if self.wanted is not None:
             self.wanted()
             self.wanted = None
-        if self.error is not None:
-            raise self.error
         for chunk in self.chunks:
             sink.write_body(chunk)
         if self.size > self.replay_bytes:
@@ -151,9 +155,14 @@ class RequestBody:
         self._sink = None
 
     async def read(self) -> bytes:
-        """The whole body. It stays here and is forwarded as it came. Raises ProxyError."""
+        """The whole body. It stays here and is forwarded as it came.
+
+        Raises ProxyError; RuntimeError where it was forwarded and is no longer held.
+        """
+        if self.discarded:
+            raise RuntimeError("the body was sent on and is not held: read it before call_next")
         self._reading_whole = True
-        if self.wanted is not None:
+        if self.wanted is not None and self.error is None:
             self.wanted()
             self.wanted = None
         while not self.complete:
@@ -194,6 +203,10 @@ class RequestBody:
             self._waiter.set_result(None)
 
 
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the request body is over the limit of {limit} bytes")
+
+
 class ResponseBody:
     """A response's body as it arrives from the upstream.
 
@@ -205,10 +218,11 @@ class ResponseBody:
         "_error",
         "_finished",
         "_held",
+        "_read",
         "_sink",
         "_source",
+        "_transforms",
         "_waiter",
-        "transform",
     )
 
     def __init__(self, source: Source) -> None:
@@ -217,9 +231,10 @@ class ResponseBody:
         self._chunks: list[bytes] | None = None
         self._held = 0
         self._finished = False
-        self._error: BodyError | None = None
+        self._read = False
+        self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.transform: Callable[[bytes], bytes] | None = None
+        self._transforms: tuple[Callable[[bytes], bytes], ...] = ()
 
     def feed(self, chunk: bytes) -> None:
         """Take a piece from the upstream. Hot: once per chunk of a stream."""
@@ -234,7 +249,7 @@ class ResponseBody:
             self._source.pause_reading()
         self._wake()
 
-    def finish(self, error: BodyError | None = None) -> None:
+    def finish(self, error: Exception | None = None) -> None:
         """The body is complete, or `error` says why it never will be."""
         if self._finished:
             return
@@ -248,10 +263,22 @@ class ResponseBody:
         """Nothing has arrived yet, not even the end."""
         return self._chunks is None and not self._finished
 
+    def cut(self, error: Exception) -> None:
+        """Whoever takes the body gets `error` in place of its rest; the upstream is let go."""
+        if not self._finished:
+            self.finish(error)
+            self._source.abort()
+
+    def map(self, transform: Callable[[bytes], bytes]) -> None:
+        """Let each piece pass through `transform`, after those that are here already."""
+        self._transforms += (transform,)
+
     async def pipe(self, sink: Callable[[bytes], None]) -> None:
         """Push everything to `sink` the moment it comes; returns at the end, raises BodyError."""
-        if self.transform is not None:
-            sink = _Mapped(self.transform, sink)
+        if self._read:
+            raise RuntimeError("the body was read: answer with its bytes, not with what it was")
+        for transform in reversed(self._transforms):
+            sink = _Mapped(transform, sink, self)
         for chunk in self._take():
             sink(chunk)
         if not self._finished:
@@ -265,16 +292,26 @@ class ResponseBody:
             sink.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._read = True
+        taken: list[bytes] = []
+        sink: Callable[[bytes], None] = taken.append
+        for transform in reversed(self._transforms):
+            sink = _Mapped(transform, sink, self)
         while True:
+            finished = self._finished
             for chunk in self._take():
+                sink(chunk)
+            if finished and self._error is None and isinstance(sink, _Mapped):
+                sink.close()
+            for chunk in taken:
                 yield chunk
-            if self._finished:
+            taken.clear()
+            if finished:
                 break
-            self._source.resume_reading()
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        for chunk in self._take():
-            yield chunk
+            if not self._finished and self._chunks is None:
+                self._source.resume_reading()
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
         if self._error is not None:
             raise self._error
 
@@ -303,18 +340,36 @@ class ResponseBody:
 
 
 class _Mapped:
-    """A sink behind a transform."""
+    """A sink behind a transform. One that raises ends the body with its error, not the parser's."""
 
-    __slots__ = ("sink", "transform")
+    __slots__ = ("_body", "_sink", "_transform")
 
-    def __init__(self, transform: Callable[[bytes], bytes], sink: Callable[[bytes], None]) -> None:
-        self.transform = transform
-        self.sink = sink
+    def __init__(
+        self,
+        transform: Callable[[bytes], bytes],
+        sink: Callable[[bytes], None],
+        body: ResponseBody,
+    ) -> None:
+        self._transform = transform
+        self._sink = sink
+        self._body = body
 
     def __call__(self, chunk: bytes) -> None:
-        if mapped := self.transform(chunk):
-            self.sink(mapped)
+        try:
+            mapped = self._transform(chunk)
+        except Exception as error:  # noqa: BLE001 - the gateway logs it: it is what `pipe` raises
+            self._transform = _nothing  # its state is unknown: it sees no more
+            self._body.cut(error)
+            return
+        if mapped:
+            self._sink(mapped)
 
     def close(self) -> None:
-        if rest := self.transform(b""):
-            self.sink(rest)
+        if rest := self._transform(b""):
+            self._sink(rest)
+        if isinstance(self._sink, _Mapped):
+            self._sink.close()
+
+
+def _nothing(_: bytes) -> bytes:
+    return b""

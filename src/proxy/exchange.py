@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,10 @@ from .providers.base import Header, Provider
 log = logging.getLogger("llmtap.proxy")
 
 ChunkObserver = Callable[[bytes], None]
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_NOT_IN_VALUE = re.compile(rb"[\r\n\0]")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Cause(StrEnum):
@@ -95,13 +100,14 @@ class Response:
         """Rewrite the body chunk by chunk as it passes; the announced length goes with it.
 
         `transform` gets each chunk and returns what the client gets for it (b"" for nothing yet);
-        it is called once more with b"" at the end for what it still holds.
+        it is called once more with b"" at the end for what it still holds. Further ones get what
+        the first has made of it.
         """
         self.headers = [h for h in self.headers if h[0].lower() != b"content-length"]
         if isinstance(self.body, bytes):
             self.body = transform(self.body) + transform(b"")
         else:
-            self.body.transform = transform
+            self.body.map(transform)
 
 
 @dataclass(slots=True, frozen=True)
@@ -252,7 +258,12 @@ class Exchange:
         return None
 
     def set_header(self, name: bytes, value: bytes) -> None:
-        """Send this header upstream in place of the client's own of that name."""
+        """Send this header upstream in place of the client's own of that name.
+
+        Raises ValueError for what would break the request's head or its framing.
+        """
+        if _NOT_IN_VALUE.search(value):
+            raise ValueError(f"a line break or NUL in the value of {name!r} would end the header")
         self._edit(name, value)
 
     def remove_header(self, name: bytes) -> None:
@@ -260,6 +271,10 @@ class Exchange:
         self._edit(name, None)
 
     def _edit(self, name: bytes, value: bytes | None) -> None:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is no header name")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"{name!r} frames the body, which is the proxy's: use replace_body")
         if self.header_edits is None:
             self.header_edits = []
         self.header_edits.append((name, value))
@@ -271,11 +286,11 @@ class Exchange:
     def limit_body(self, size_bytes: int) -> bool:
         """Take no more than this of the request's body; what is over it ends in a 413.
 
-        False: it is over the limit already, by what has arrived.
+        False: it is over the limit already, by what has arrived or is announced.
         """
         body = self.body
         body.limit = min(body.limit, size_bytes)
-        return body.size <= body.limit
+        return max(body.size, body.announced) <= body.limit
 
     async def read_body(self) -> bytes:
         """The whole request body, bytes as received. Still forwarded as it came.
@@ -321,7 +336,10 @@ class Exchange:
         self.chunk_observers.append(observer)
 
     def on_finish(self, observer: Callable[[Exchange], None]) -> None:
-        """Call `observer` once at the very end, synchronously, whatever happened."""
+        """Call `observer` once at the very end, synchronously, whatever happened.
+
+        Innermost middleware first: what it then adds (tags, ext) is in the trace.
+        """
         if self._finish_observers is None:
             self._finish_observers = []
         self._finish_observers.append(observer)
@@ -338,7 +356,7 @@ class Exchange:
                 observer(chunk)
             except Exception:
                 log.exception("chunk observer failed and is dropped for request %s", self.id)
-                self.chunk_observers = [o for o in observers if o is not observer]
+                self.chunk_observers = [o for o in self.chunk_observers or () if o is not observer]
 
     def let_go(self) -> None:
         """Close the upstream's connection where its answer was not read to the end: a layer raised
@@ -360,7 +378,7 @@ class Exchange:
         self.t_finished = monotonic()
         if self.cause is None:
             self.cause = Cause.OK
-        for observer in self._finish_observers or ():
+        for observer in reversed(self._finish_observers or ()):
             try:
                 observer(self)
             except Exception:

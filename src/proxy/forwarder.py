@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from time import monotonic
 
 from .bodies import ResponseBody
-from .errors import ConnectFailed, ProxyError
-from .exchange import Attempt, Cause, Exchange, Forwarded, Phase, Response, Upstream
+from .errors import BodyError, ConnectFailed, ConnectTimeout, HeadersTimeout, ProxyError
+from .exchange import Attempt, CallNext, Cause, Exchange, Forwarded, Phase, Response, Upstream
 from .headers import KIND, Header, Kind, connection_tokens
 from .transport.base import Outgoing, Transport
 from .urls import join_path
@@ -33,6 +34,8 @@ class Forwarder:
         if exchange.forwarded is not None:
             raise RuntimeError("call_next was called twice: repeating is the forwarder's business")
         assert upstream is not None  # noqa: S101 - _refusal has said so otherwise
+        if exchange.body.error is not None:
+            raise exchange.body.error  # too large, malformed, stalled: 116, before the upstream
         out = outgoing(exchange, upstream)
         exchange.forwarded = forwarded = Forwarded(upstream, out.target, out.headers)
         if out.body is not None:
@@ -42,9 +45,34 @@ class Forwarder:
         for _ in range(self._connect_retries):
             try:
                 return await _try(transport, exchange, upstream, out)
+            except ConnectTimeout:
+                raise  # its time is over (reliability 52)
             except ConnectFailed:
                 continue
         return await _try(transport, exchange, upstream, out)
+
+
+class TimeLimit:
+    """Around the forwarder: cuts what is left of an exchange `total_s` after its head came (55)."""
+
+    def __init__(self, call_next: CallNext, total_s: float) -> None:
+        self._call_next = call_next
+        self._total_s = total_s
+
+    async def __call__(self, exchange: Exchange) -> Response:
+        left_s = exchange.started + self._total_s - monotonic()
+        why = f"the exchange was not over within {self._total_s:g} s"
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + max(0.0, left_s)
+        try:
+            async with asyncio.timeout_at(ends):
+                response = await self._call_next(exchange)
+        except TimeoutError:
+            raise HeadersTimeout(why) from None
+        if isinstance(response.body, ResponseBody):
+            timer = loop.call_at(ends, response.body.cut, BodyError("timeout", why))
+            exchange.on_finish(lambda _: timer.cancel())
+        return response
 
 
 def _refusal(exchange: Exchange) -> tuple[int, str, str] | None:
@@ -107,6 +135,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-encodin
 
 _PASS = Kind.PASS
 _LENGTH = Kind.CONTENT_LENGTH
+_HOST = Kind.HOST
 
 
 def _end_to_end(exchange: Exchange, upstream: Upstream) -> list[Header]:
@@ -120,7 +149,7 @@ def _end_to_end(exchange: Exchange, upstream: Upstream) -> list[Header]:
         kind = KIND[pair[0]]
         if kind is _PASS or kind is _LENGTH:
             kept.append(pair)
-        elif kind is Kind.HOST:
+        elif kind is _HOST:
             kept.append((pair[0], upstream.host_header))
         elif kind is Kind.TRANSFER_ENCODING and exchange.body.chunked:
             kept.append(pair)
@@ -128,6 +157,8 @@ def _end_to_end(exchange: Exchange, upstream: Upstream) -> list[Header]:
             named = (named or set()) | connection_tokens(pair[1])
     if named is not None and (named := named - _NEVER_NAMED):
         kept = [pair for pair in kept if pair[0].lower() not in named]
+    if exchange.http_version != b"1.1" and exchange.header(b"host") is None:
+        kept.insert(0, (b"Host", upstream.host_header))  # HTTP/1.0 could do without
     return kept
 
 
@@ -157,4 +188,4 @@ def wants_websocket(exchange: Exchange) -> bool:
     return upgrade is not None and upgrade.lower() == b"websocket"
 
 
-__all__ = ["Forwarder", "outgoing", "wants_websocket"]
+__all__ = ["Forwarder", "TimeLimit", "outgoing", "wants_websocket"]

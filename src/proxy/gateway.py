@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
 from .bodies import ResponseBody
 from .errors import BodyError, ProxyError
@@ -26,6 +27,7 @@ log = logging.getLogger("llmtap.proxy")
 
 
 _DONE = Phase.DONE
+_Coroutine = Coroutine[object, object, None]
 
 
 class Client(Protocol):
@@ -100,21 +102,21 @@ class Gateway:
                 log.exception("request %s failed in a middleware", exchange.id)
                 response = _crashed(exchange)
             if response.refused:
-                exchange.end(Cause.REJECTED, exchange.rejected_by or "forward")
-            exchange.response = response
-            exchange.status = response.status
-            client.begin(exchange, response)
-            if isinstance(response.body, ResponseBody):
-                if response.body.empty:
+                _note_refusal(exchange)
+            body = response.body
+            if isinstance(body, ResponseBody):
+                client.begin(exchange, response)
+                exchange.response = response
+                exchange.status = response.status
+                if body.empty:
                     client.flush()
-                await response.body.pipe(_delivery(exchange, client))
-            elif response.body:
-                client.write(response.body)
-                exchange.observe_chunk(response.body)
-            client.end()
-            exchange.phase = _DONE
+                await body.pipe(_delivery(exchange, client))
+                client.end()
+                exchange.phase = _DONE
+            else:
+                _send_whole(exchange, client, response, body)
         except BodyError as error:
-            exchange.end(Cause(error.cause), str(error))
+            _overrule(exchange, Cause(error.cause), str(error))
             exchange.error = ErrorRecord("upstream", error.cause, str(error))
             client.abort()
         except asyncio.CancelledError:
@@ -122,8 +124,11 @@ class Gateway:
             client.abort()
         except Exception as error:
             log.exception("request %s failed while its answer was being sent", exchange.id)
-            exchange.end(Cause.REJECTED, f"internal error: {type(error).__name__}")
-            client.abort()
+            _overrule(exchange, Cause.REJECTED, f"internal error: {type(error).__name__}")
+            if exchange.status is None:  # not a byte has gone out: there is still an answer
+                _send_crash(exchange, client)
+            else:
+                client.abort()
         finally:
             exchange.let_go()
             self.in_flight.pop(exchange, None)
@@ -131,22 +136,29 @@ class Gateway:
 
     def client_left(self, exchange: Exchange) -> None:
         """The client is gone: stop everything that is done for it, at once."""
-        task = self.in_flight.get(exchange)
-        if task is not None:
-            exchange.cause = None if exchange.cause is Cause.UPSTREAM_ERROR else exchange.cause
-            exchange.end(Cause.CLIENT_DISCONNECTED, "the client closed its connection")
-            task.cancel()
+        if exchange in self.in_flight:
+            self._cut(exchange, Cause.CLIENT_DISCONNECTED, "the client closed its connection")
 
     async def drain(self, deadline_s: float) -> None:
         """Cut what is still in flight and wait until each exchange is finished."""
         self._draining = True
         tasks = list(self.in_flight.values())
-        for exchange, task in list(self.in_flight.items()):
-            exchange.cause = None if exchange.cause is Cause.UPSTREAM_ERROR else exchange.cause
-            exchange.end(Cause.SHUTDOWN, "the proxy was stopped")
-            task.cancel()
+        for exchange in list(self.in_flight):
+            self._cut(exchange, Cause.SHUTDOWN, "the proxy was stopped")
         if tasks:
             await asyncio.wait(tasks, timeout=deadline_s)
+
+    def _cut(self, exchange: Exchange, cause: Cause, detail: str) -> None:
+        """End an exchange from outside. A task that is cancelled before its first step never runs,
+        which would leave the exchange in flight and without a trace: such a one is let begin, and
+        is refused by the forwarder before anything is sent."""
+        _overrule(exchange, cause, detail)
+        task = self.in_flight[exchange]
+        if getcoroutinestate(cast(_Coroutine, task.get_coro())) == CORO_CREATED:
+            exchange.refusal = (499, cause.value, detail)
+            asyncio.get_running_loop().call_soon(task.cancel)
+        else:
+            task.cancel()
 
     def stop_accepting(self) -> None:
         """From now on not ready; what is in flight goes on."""
@@ -173,6 +185,43 @@ def _serves_all(upstreams: Sequence[Upstream]) -> bool:
     return len(upstreams) == 1 and not upstreams[0].prefix
 
 
+def _note_refusal(exchange: Exchange) -> None:
+    if exchange.refusal is not None and exchange.cause is not None:  # ended before it began: _cut
+        exchange.error = None
+        raise asyncio.CancelledError
+    exchange.end(Cause.REJECTED, exchange.rejected_by or "forward")
+
+
+def _send_whole(exchange: Exchange, client: Client, response: Response, body: bytes) -> None:
+    """An answer made here or by a middleware, which may have forgotten what its length is."""
+    body = b"".join((body,))  # raises TypeError for what is no bytes, before the head has gone
+    length = b"%d" % len(body)
+    if body and [v for n, v in response.headers if n.lower() == b"content-length"] != [length]:
+        response.headers = [h for h in response.headers if h[0].lower() != b"content-length"]
+        response.headers.append((b"content-length", length))
+    client.begin(exchange, response)
+    exchange.response = response
+    exchange.status = response.status
+    if body:
+        client.write(body)
+        if exchange.method != b"HEAD":
+            exchange.observe_chunk(body)
+    client.end()
+    if exchange.cause in {None, Cause.UPSTREAM_ERROR}:
+        exchange.phase = _DONE  # else it says how far the request came that was not answered
+
+
+def _send_crash(exchange: Exchange, client: Client) -> None:
+    """What the chain returned is no answer that can be sent: say so."""
+    try:
+        response = _crashed(exchange)
+        if isinstance(response.body, bytes):
+            _send_whole(exchange, client, response, response.body)
+    except Exception:
+        log.exception("request %s could not even be refused", exchange.id)
+        client.abort()
+
+
 def _delivery(exchange: Exchange, client: Client) -> Callable[[bytes], None]:
     """What is done with each chunk: sent, timed, shown. Hot: the function inside, per chunk."""
     write = client.write
@@ -194,6 +243,13 @@ def _delivery(exchange: Exchange, client: Client) -> Callable[[bytes], None]:
     return deliver
 
 
+def _overrule(exchange: Exchange, cause: Cause, detail: str) -> None:
+    """Note how it ended: over an error status of the upstream, which was only its beginning."""
+    if exchange.cause is Cause.UPSTREAM_ERROR:
+        exchange.cause = None
+    exchange.end(cause, detail)
+
+
 def _failed(exchange: Exchange, error: ProxyError) -> Response:
     """An error before the first byte, as the client sees it."""
     exchange.cause = None
@@ -206,7 +262,7 @@ def _failed(exchange: Exchange, error: ProxyError) -> Response:
 
 def _crashed(exchange: Exchange) -> Response:
     """A middleware raised: this request fails closed, and only this one."""
-    exchange.end(Cause.REJECTED, f"middleware {exchange.rejected_by or '?'} failed")
+    _overrule(exchange, Cause.REJECTED, f"middleware {exchange.rejected_by or '?'} failed")
     message = f"the proxy failed to handle this request; its log names {exchange.id}"
     response = exchange.refuse(500, "internal_error", message)
     response.refused = False
