@@ -25,7 +25,7 @@ import httptools
 from ..utils.tasks import Sweeper
 from ..utils.ulid import ULIDs
 from .bodies import RequestBody, ResponseBody
-from .errors import ClientDisconnected, RequestStalled
+from .errors import ClientDisconnected, MalformedRequest, RequestStalled
 from .exchange import Cause, Exchange, Header, Response
 from .gateway import Gateway
 from .headers import KIND, Kind, content_length, end_to_end
@@ -37,10 +37,13 @@ log = logging.getLogger("llmtap.server")
 NEVER = float("inf")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES = {
-    code: b"HTTP/1.1 %d %b\r\n" % (code, _REASONS.get(code, b"")) for code in range(100, 1000)
+    code: b"HTTP/1.1 %d %b\r\n" % (code, _REASONS.get(code, b"")) for code in range(200, 1000)
 }
 _PASS = Kind.PASS
+_HOST = Kind.HOST
+_LENGTH = Kind.CONTENT_LENGTH
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
+_UNCOUNTED = -1  # bytes of a head that began somewhere within a read
 _MOST_PIPELINED = 16  # requests read ahead on one connection before it is paused
 
 
@@ -111,6 +114,7 @@ class ServerProtocol(asyncio.Protocol):
         self._headers: list[Header] = []
         self._head_bytes = 0
         self._body: RequestBody | None = None
+        self._body_seen = 0  # bytes of it at the last read
         self._problem: tuple[int, str] | None = None
 
         # the exchange being answered
@@ -128,6 +132,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._sweeper.add(self)
         if len(self._connections) >= self._limits.connections:
             self._refuse(503, "too many connections")
             return
@@ -136,7 +141,6 @@ class ServerProtocol(asyncio.Protocol):
         if isinstance(peer, tuple):
             self._client = f"{peer[0]}:{peer[1]}"
         self.deadline = monotonic() + self._limits.head_s
-        self._sweeper.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
         self._reading = CLOSED
@@ -158,16 +162,20 @@ class ServerProtocol(asyncio.Protocol):
         self._gateway.stop_accepting()
         self._keep_alive = False
         if self._exchange is None:
-            self.transport.close()
+            self._close()
 
     # --- request in ----------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Hot: once per read."""
-        if self._reading is LINGER:
-            return
-        if self._reading is IDLE:
+        reading = self._reading
+        if reading is IDLE:
             self._reading = HEAD
+            self._head_bytes = len(data)  # no more of it than that is the head
+        elif reading is HEAD:
+            self._head_bytes += len(data)
+        elif reading is LINGER:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -178,23 +186,42 @@ class ServerProtocol(asyncio.Protocol):
         if self._problem is not None:
             self._refuse(*self._problem)
         elif self._reading is BODY:
-            self.deadline = monotonic() + self._limits.body_s
+            self._await_body(len(data) if reading is BODY else 0)
         elif self._reading is HEAD:
-            self._await_head(len(data))
+            self._await_head(begun=reading is not HEAD)
 
-    def _await_head(self, size: int) -> None:
+    def _await_head(self, *, begun: bool) -> None:
         """The head is not whole yet: bounded in bytes and, from its first byte, in time."""
-        if not self._head_bytes:
+        if begun and self._exchange is None:  # else its time begins when the answer is out
             self.deadline = monotonic() + self._limits.head_s
-        self._head_bytes += size
         if self._head_bytes > self._limits.header_bytes:
-            self._refuse(431, f"the request's head is over {self._limits.header_bytes} bytes")
+            self._refuse(431, self._head_too_large())
+
+    def _await_body(self, size: int) -> None:
+        """The body is not whole yet: it may stall only so long, and what is no body (trailers,
+        chunk extensions), which llhttp would collect for ever, is bounded as the head is."""
+        if not self._write_paused:
+            self.deadline = monotonic() + self._limits.body_s
+        body = self._body
+        if body is None or body.error is not None:
+            return
+        if body.size > self._body_seen:
+            self._body_seen = body.size
+            self._head_bytes = 0
+        else:
+            self._head_bytes += size
+            if self._head_bytes > self._limits.header_bytes:
+                self._refuse(431, "too many bytes of the body's framing and none of the body")
+
+    def _head_too_large(self) -> str:
+        return f"the request's head is over {self._limits.header_bytes} bytes"
 
     def on_message_begin(self) -> None:
         self._target = b""
         self._headers = []
         if self._reading is IDLE:  # pipelined behind another in the same read
             self._reading = HEAD
+            self._head_bytes = _UNCOUNTED
 
     def on_url(self, url: bytes) -> None:
         self._target = self._target + url if self._target else url
@@ -205,46 +232,65 @@ class ServerProtocol(asyncio.Protocol):
         if self._reading is HEAD:  # later ones are trailers, which nobody gets to see
             self._headers.append((name, value))
 
-    def on_headers_complete(self) -> None:  # noqa: C901 - one pass over the headers, per request
+    def on_headers_complete(self) -> None:  # noqa: C901, PLR0912 - one pass, once per request
         """The head is whole: judge its framing, make the exchange, begin. Hot: per request."""
         if self._problem is not None:
             return
+        limits = self._limits
         version = _VERSIONS.get(self._parser.get_http_version(), b"")
         method = self._parser.get_method()
         chunked = continues = False
-        hosts = lengths = 0
+        hosts = lengths = announced = 0
         for name, value in self._headers:
             kind = KIND[name]
             if kind is _PASS:
                 continue
-            if kind is Kind.HOST:
+            if kind is _HOST:
                 hosts += 1
-            elif kind is Kind.CONTENT_LENGTH:
-                lengths += 1 if content_length(value) is not None else 2
+            elif kind is _LENGTH:
+                length = content_length(value)
+                lengths += 1 if length is not None else 2
+                announced = length or 0
             elif kind is Kind.TRANSFER_ENCODING:
                 # Doubled or any other coding: two readers could frame it in two ways.
                 lengths += 2 if chunked or value.lower() != b"chunked" or version != b"1.1" else 0
                 chunked = True
-            elif kind is Kind.EXPECT:
-                continues = value.lower() == b"100-continue"
+            elif kind is Kind.EXPECT:  # RFC 9110 10.1.1: not from HTTP/1.0
+                continues = value.lower() == b"100-continue" and version == b"1.1"
+            elif kind is Kind.FORGED:
+                self._problem = (
+                    400,
+                    "an underscore in a header's name that is written with dashes",
+                )
         if lengths > 1 or (lengths and chunked):
             self._problem = (400, "the length of the body is not given in one plain way")
         elif hosts != 1 and (hosts or version != b"1.0"):
             self._problem = (400, "a request needs one Host header")
         elif method == b"CONNECT" or not version:
             self._problem = (400, "this is a gateway for HTTP/1.1, not a forward proxy")
-        elif len(self._headers) > self._limits.header_count:
-            self._problem = (431, f"more than {self._limits.header_count} headers")
-        else:
+        elif len(self._headers) > limits.header_count:
+            self._problem = (431, f"more than {limits.header_count} headers")
+        elif not 0 <= self._head_bytes <= limits.header_bytes and self._head_is_too_large():
+            self._problem = (431, self._head_too_large())
+        elif self._problem is None:
             self._reading = BODY
-            self._accept(method, version, chunked, continues)
+            body = RequestBody(self, limits.body_bytes, limits.replay_bytes)
+            if chunked:
+                body.chunked = True
+            elif announced > limits.body_bytes:
+                body.refuse_length(announced)
+            elif announced:
+                body.announced = announced
+            if continues:
+                body.wanted = self._send_continue
+            self._accept(method, version, body)
 
-    def _accept(self, method: bytes, version: bytes, chunked: bool, continues: bool) -> None:
-        limits = self._limits
-        body = RequestBody(self, limits.body_bytes, limits.replay_bytes)
-        body.chunked = chunked
-        if continues:
-            body.wanted = self._send_continue
+    def _head_is_too_large(self) -> bool:
+        """Counted exactly, where a read held more than the head."""
+        size = len(self._target) + sum(len(n) + len(v) + 4 for n, v in self._headers)
+        return size > self._limits.header_bytes
+
+    def _accept(self, method: bytes, version: bytes, body: RequestBody) -> None:
         exchange = Exchange(
             self._new_id(),
             method,
@@ -255,6 +301,7 @@ class ServerProtocol(asyncio.Protocol):
             body,
         )
         self._body = body
+        self._body_seen = 0
         keep_alive = self._parser.should_keep_alive() and version == b"1.1"
         if self._exchange is None and not self._queue:
             self._begin(exchange, keep_alive)
@@ -273,11 +320,13 @@ class ServerProtocol(asyncio.Protocol):
             return
         body, self._body = self._body, None
         self._reading = IDLE
-        self._head_bytes = 0
-        self.deadline = NEVER
+        if not self._write_paused:
+            self.deadline = NEVER
         if body is not None and body.error is None:
-            if self._exchange is not None and self._exchange.body is body:
-                self._exchange.t_request_body = monotonic()
+            exchange = self._exchange
+            if exchange is None or exchange.body is not body:
+                exchange = self._queue[-1][0]
+            exchange.t_request_body = monotonic()
             body.end()
 
     def _send_continue(self) -> None:
@@ -365,7 +414,7 @@ class ServerProtocol(asyncio.Protocol):
         if exchange is not None and not exchange.body.complete:
             self._linger()
         elif not self._keep_alive:
-            self.transport.close()
+            self._close()
         elif self._queue:
             self._begin(*self._queue.popleft())
             self.resume_reading()
@@ -373,6 +422,8 @@ class ServerProtocol(asyncio.Protocol):
             self.resume_reading()
             if self._reading is IDLE:
                 self.deadline = monotonic() + self._limits.keep_alive_s
+            elif self._reading is HEAD:
+                self.deadline = monotonic() + self._limits.head_s
 
     def abort(self) -> None:
         """Cut: the client must not take what it has for the whole."""
@@ -383,16 +434,27 @@ class ServerProtocol(asyncio.Protocol):
             # chunked and sized ones have their ends marked.
             self.transport.abort()
         else:
-            self.transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close once all is sent; a client that does not read may keep it from that only so long
+        (a write buffer below its mark pauses nothing)."""
+        self.deadline = monotonic() + self._limits.client_write_s
+        self.transport.close()
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what is no request and close. There is no exchange, so there is no trace."""
         self._problem = None
         if self._reading in {LINGER, CLOSED}:
             return
-        if self._exchange is not None:  # something before it on this connection is being answered
+        exchange = self._exchange
+        if exchange is not None:  # it or one before it on this connection is being answered
             self._keep_alive = False
             self._reading = LINGER
+            if not self._write_paused:
+                self.deadline = NEVER
+            if exchange.body is self._body:
+                exchange.body.fail(MalformedRequest(message))
             return
         log.info("refused a connection's bytes: %s (%d) from %s", message, status, self._client)
         text = b'{"error": {"type": "invalid_request_error", "message": "%b"}}' % message.encode(
@@ -414,7 +476,10 @@ class ServerProtocol(asyncio.Protocol):
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.deadline = monotonic() + self._limits.linger_s
+        limits = self._limits
+        self.deadline = monotonic() + (
+            limits.client_write_s if self._write_paused else limits.linger_s
+        )
 
     # --- deadlines and flow --------------------------------------------------------------------
 
@@ -425,6 +490,8 @@ class ServerProtocol(asyncio.Protocol):
                 why = f"the client read nothing for {self._limits.client_write_s:g} s"
                 self._exchange.end(Cause.CLIENT_DISCONNECTED, why)
             self.transport.abort()
+        elif self.transport.is_closing():
+            self.transport.abort()
         elif self._reading is HEAD:
             self._refuse(408, "the request's head did not come in time")
         elif self._reading is BODY and self._reading_paused:
@@ -432,10 +499,8 @@ class ServerProtocol(asyncio.Protocol):
         elif self._reading is BODY and self._body is not None:
             self.deadline = NEVER
             self._body.fail(RequestStalled("the request's body stopped coming"))
-            if self._exchange is None or self._exchange.body is not self._body:
-                self.transport.close()
         else:
-            self.transport.close()
+            self._close()
 
     def pause_reading(self) -> None:
         if not self._reading_paused and not self.transport.is_closing():
@@ -443,9 +508,11 @@ class ServerProtocol(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._reading_paused and not self.transport.is_closing():
+        if not self._reading_paused or self.transport.is_closing():
+            return
+        if len(self._queue) < _MOST_PIPELINED:
             self._reading_paused = False
-            if self._reading is BODY:
+            if self._reading is BODY and not self._write_paused:
                 self.deadline = monotonic() + self._limits.body_s
             self.transport.resume_reading()
 
@@ -458,9 +525,21 @@ class ServerProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self.deadline = NEVER
+        self.deadline = self._reading_deadline()
         if self._response_body is not None:
             self._response_body.resume()
+
+    def _reading_deadline(self) -> float:
+        """As if what is being read began now: while the client read slowly, nothing was asked."""
+        limits = self._limits
+        if self._reading is LINGER:
+            return NEVER if self._exchange is not None else monotonic() + limits.linger_s
+        if self._reading is BODY:
+            return monotonic() + limits.body_s
+        if self._exchange is None:
+            seconds = limits.head_s if self._reading is HEAD else limits.keep_alive_s
+            return monotonic() + seconds
+        return NEVER
 
 
 def _unwrapped(app: object) -> Served:
