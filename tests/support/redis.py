@@ -57,14 +57,15 @@ class RedisServer:
         command += ["--appendonly", "no", "--dir", self._folder]
         if self.password:
             command += ["--requirepass", self.password]
+        command += ["--logfile", f"{self._folder}/redis.log"]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 10
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                said = self.process.stdout.read().decode() if self.process.stdout else ""
+                said = Path(self._folder, "redis.log").read_text("utf-8", "replace")
                 pytest.fail(f"redis-server does not start:\n{said[-2000:]}")
             time.sleep(0.01)
         return self
@@ -78,8 +79,6 @@ class RedisServer:
     def close(self) -> None:
         """Stop it for good and leave nothing behind."""
         self.stop()
-        if self.process is not None and self.process.stdout is not None:
-            self.process.stdout.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _answers(self) -> bool:
