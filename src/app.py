@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from .config.middlewares import load_middleware
+from .config.middlewares import load_middleware, summarize
 from .config.settings import Settings, UpstreamSettings
 from .middlewares.base import Counts, Middleware, Services, Starts, Stops
 from .middlewares.chain import build_chain
@@ -31,6 +31,10 @@ from .utils.ulid import ULIDs
 log = logging.getLogger("llmtap.app")
 
 OwnAnswer = Callable[[], tuple[int, bytes]]
+
+
+class StartError(Exception):
+    """A middleware cannot start: the message names it, and what it says."""
 
 
 class Application:
@@ -71,15 +75,18 @@ class Application:
             await refuse_websocket(receive, send, scope)
 
     async def start(self) -> None:
-        """Open what must be open before the first request. Raises what a middleware raises."""
+        """Open what must be open before the first request. Raises StartError for a middleware."""
         for transport in {id(t): t for t in self._transports.values()}.values():
             self._started.append(transport)
             await transport.start()
-        for _, middleware in self._layers:
+        for name, middleware in self._layers:
             if isinstance(middleware, Stops):
                 self._started.append(middleware)
             if isinstance(middleware, Starts):
-                await middleware.start()
+                try:
+                    await middleware.start()
+                except Exception as error:
+                    raise StartError(f"{name} cannot start: {summarize(error)}") from error
         # What lives until the end is taken out of the collector's rounds, and these are made
         # rarer: a full one over everything imported would stall the streams for 20 ms.
         gc.collect()
@@ -133,9 +140,12 @@ class Application:
         try:
             await self.start()
         except Exception as error:
-            log.exception("start failed")
+            if isinstance(error, StartError):
+                log.critical("%s", error)
+            else:
+                log.exception("start failed")
             await self.stop()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -37,7 +37,7 @@ def load_middleware(spec: MiddlewareSpec, services: object) -> Any:  # noqa: ANN
         try:
             return found(options, services)
         except Exception as error:  # noqa: BLE001  the author's code: anything may come
-            problems = [Problem((), f"{spec.name} cannot be made: {_summary(error)}")]
+            problems = [Problem((), f"{spec.name} cannot be made: {summarize(error)}")]
     place = spec.where or "middlewares"
     raise ConfigError(
         f"{' '.join(filter(None, (place, dotted(p.loc))))}: {p.text}" for p in problems
@@ -53,7 +53,7 @@ def inspect_middleware(
     except ImportNameError as error:
         return None, None, [Problem((), str(error))]
     except Exception as error:  # noqa: BLE001  importing runs the author's code: anything may come
-        return None, None, [Problem((), f"{spec.name} cannot be imported: {_summary(error)}")]
+        return None, None, [Problem((), f"{spec.name} cannot be imported: {summarize(error)}")]
     if not isinstance(found, type):
         return None, None, [Problem((), f"{spec.name} is no class; name the middleware's class")]
     options, problems = _options(found, spec)
@@ -96,14 +96,19 @@ def _options(found: type, spec: MiddlewareSpec) -> tuple[BaseModel | None, list[
     try:
         return model.model_validate(dict(spec.options)), []
     except ValidationError as error:
+        details = error.errors(include_url=False)
+        misspelt = {detail["loc"][:-1] for detail in details if detail["type"] == "extra_forbidden"}
         return None, [
             Problem((spec.name, *detail["loc"]), explain(detail, model, opaque=True))
-            for detail in error.errors(include_url=False)
+            for detail in details
+            # Perhaps the misspelt key beside it is the one that is missed.
+            if detail["type"] != "missing" or detail["loc"][:-1] not in misspelt
         ]
 
 
-def _summary(error: Exception) -> str:
-    """`ModuleNotFoundError: No module named 'x' (redact.py:3); mend it there`."""
+def summarize(error: Exception) -> str:
+    """An error in the author's code on one line, with its place:
+    `ModuleNotFoundError: No module named 'x' (redact.py:3); mend it there`."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -99,7 +99,7 @@ class Gateway:
             except ProxyError as error:
                 response = _failed(exchange, error)
             except Exception:  # a middleware's: anything may come, and only this request pays
-                log.exception("request %s failed in a middleware", exchange.id)
+                log.exception("request %s failed in %s", exchange.id, exchange.rejected_by)
                 response = _crashed(exchange)
             if response.refused:
                 _note_refusal(exchange)
