@@ -11,6 +11,7 @@ import itertools
 import statistics
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from tests.conftest import StartTap
 from tests.support import bodies, steps
 from tests.support.client import Client, call, request_bytes
-from tests.support.tap import LLMTap, settings
+from tests.support.tap import LLMTap, settings, several
 from tests.support.upstream import Upstream
 from tests.support.wire import LAST_CHUNK, Header, chunked
 
@@ -99,17 +100,39 @@ SUMMARIES = {
 }
 
 
+# base URL's path, the client's path, what the upstream gets
+JOINED = (
+    ("/api/v1", "/v1/chat/completions?a=b", "/api/v1/chat/completions?a=b"),
+    ("/api", "/v1/chat/completions", "/api/v1/chat/completions"),
+    ("/api/v1/", "/chat/completions", "/api/v1/chat/completions"),
+    ("/a%2Fb", "/v1//x", "/a%2Fb/v1//x"),
+)
+BASES = [base for base, _, _ in JOINED]
+
+
+@pytest.fixture(scope="module")
+def prefixed(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLMTap]:
+    """One program with an upstream of each type, and some with a path in their base URL."""
+    upstreams = {kind: {"base_url": upstream.url, "type": kind} for kind in SUMMARIES}
+    upstreams |= {f"base{n}": {"base_url": upstream.url + base} for n, base in enumerate(BASES)}
+    tap = LLMTap(tmp_path_factory.mktemp("prefixed"), config=several(upstreams, quiet=True))
+    try:
+        yield tap.start()
+    finally:
+        tap.stop()
+
+
 @pytest.mark.parametrize("kind", SUMMARIES)
 def test_stream_of_each_provider_passes_and_is_summed_up(
-    upstream: Upstream, start_tap: StartTap, case: str, tagged: list[Header], kind: str
+    upstream: Upstream, prefixed: LLMTap, case: str, tagged: list[Header], kind: str
 ) -> None:
     path, request, events, model, operation, tokens_in, tokens_out = SUMMARIES[kind]
-    tap = start_tap(base_url=upstream.url, kind=kind, args=["--quiet"])
     content_type = b"application/x-ndjson" if kind == "ollama" else b"text/event-stream"
     upstream.script(case, *steps.stream(events, (b"Content-Type", content_type)))
-    answer = tap.call("POST", path, tagged, request(case))
+    answer = prefixed.call("POST", f"/{kind}{path}", tagged, request(case))
     assert answer.body == b"".join(events)
-    trace = tap.trace(case)
+    assert upstream.request(case).target == path.encode()
+    trace = prefixed.trace(case)
     summary = trace["summary"]
     assert summary["provider"] == kind
     assert summary["operation"] == operation
@@ -448,20 +471,23 @@ def test_r11_path_and_query_reach_the_upstream_byte_for_byte(
     assert trace["request"]["query"] in (query, query or None)
 
 
-@pytest.mark.parametrize(
-    ("base", "path", "expected"),
-    [
-        ("/api/v1", "/v1/chat/completions?a=b", "/api/v1/chat/completions?a=b"),
-        ("/api", "/v1/chat/completions", "/api/v1/chat/completions"),
-        ("/api/v1/", "/chat/completions", "/api/v1/chat/completions"),
-        ("/api?fixed=1", "/v1/x", "/api/v1/x?fixed=1"),
-        ("/api?fixed=1", "/v1/x?a=%zz", "/api/v1/x?fixed=1&a=%zz"),
-    ],
-)
-def test_r12_base_url_is_joined_and_its_query_merged(
-    upstream: Upstream, start_tap: StartTap, case: str, base: str, path: str, expected: str
+@pytest.mark.parametrize("number", range(len(BASES)))
+def test_r12_path_of_the_base_url_goes_before_and_its_version_stands_once(
+    upstream: Upstream, prefixed: LLMTap, case: str, number: int
 ) -> None:
-    tap = start_tap(base_url=upstream.url + base, args=["--quiet"])
+    _, path, expected = JOINED[number]
+    target = f"/base{number}{path}"
+    assert prefixed.call("GET", target, [(b"X-Case", case.encode())]).status == 200
+    assert upstream.request(case).target == expected.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/v1/x", "/api/v1/x?fixed=1"), ("/x?a=%zz", "/api/x?fixed=1&a=%zz")]
+)
+def test_r12_query_of_the_base_url_is_merged(
+    upstream: Upstream, start_tap: StartTap, case: str, path: str, expected: str
+) -> None:
+    tap = start_tap(base_url=f"{upstream.url}/api?fixed=1", args=["--quiet"])
     assert tap.call("GET", path, [(b"X-Case", case.encode())]).status == 200
     assert upstream.request(case).target == expected.encode()
 

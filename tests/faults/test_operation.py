@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,15 +64,30 @@ BAD_CONFIGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """name → (exit code, output) of `check` for each bad config, two at a time."""
+
+    def check(name: str) -> tuple[int, str]:
+        text = BAD_CONFIGS[name][0]
+        if "upstreams" not in text and name not in ("not_yaml", "not_a_mapping"):
+            text += UPSTREAM
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "config.yaml").write_text(text)
+        done = run(folder, "check", "-c", "config.yaml")
+        return done.returncode, done.stdout + done.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(BAD_CONFIGS, pool.map(check, BAD_CONFIGS), strict=True))
+
+
 @pytest.mark.parametrize("name", BAD_CONFIGS)
-def test_r118_each_mistake_is_one_line_with_its_place(tmp_path: Path, name: str) -> None:
-    text, line, words = BAD_CONFIGS[name]
-    if "upstreams" not in text and name not in ("not_yaml", "not_a_mapping"):
-        text += UPSTREAM
-    (tmp_path / "config.yaml").write_text(text)
-    done = run(tmp_path, "check", "-c", "config.yaml")
-    out = done.stdout + done.stderr
-    assert done.returncode == 2, out
+def test_r118_each_mistake_is_one_line_with_its_place(
+    checked: dict[str, tuple[int, str]], name: str
+) -> None:
+    _, line, words = BAD_CONFIGS[name]
+    code, out = checked[name]
+    assert code == 2, out
     assert "Traceback" not in out
     lines = [text for text in out.splitlines() if "config.yaml" in text]
     assert len(lines) == 1, out

@@ -82,8 +82,11 @@ def read(size: int) -> Step:
 
     def step(connection: Connection) -> None:
         data = connection.wire.exactly(size)
-        connection.request.body += data
-        connection.request.body_bytes += size
+        request = connection.request
+        request.body += data
+        request.body_bytes += size
+        length = request.head.one("content-length")
+        request.complete = length is not None and request.body_bytes == int(length)
 
     return step
 

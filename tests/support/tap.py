@@ -28,6 +28,12 @@ Document = dict[str, Any]  # a parsed trace: its shape is what the tests are abo
 _running: set[LLMTap] = set()
 
 
+def several(upstreams: Mapping[str, Mapping[str, object]], **sections: object) -> dict[str, object]:
+    """A config for many upstreams at once, each under the prefix of its name."""
+    listed = [{"name": n, "prefix": f"/{n}", "type": "openai", **u} for n, u in upstreams.items()]
+    return {"upstreams": listed, **sections}
+
+
 def settings(base_url: str, *, kind: str = "openai", **sections: object) -> dict[str, object]:
     """A config for one upstream: `settings(url, timeouts={"idle_s": 0.3})`.
 
@@ -202,7 +208,7 @@ class LLMTap:
         return [(p, doc) for p, (text, doc) in self._parsed.items() if having in text]
 
     def traces(
-        self, n: int = 1, *, having: str = "", timeout: float = 5, settle: float = 0.05
+        self, n: int = 1, *, having: str = "", timeout: float = 5, settle: float = 0.02
     ) -> list[Document]:
         """Exactly `n` traces: waits for them, then a little longer for one too many."""
         deadline = time.monotonic() + timeout
