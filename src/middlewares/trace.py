@@ -122,6 +122,7 @@ class Trace:
         """Wait for the recorder to write what is there, up to the flush time."""
         journal, self._journal = self._journal, None
         if journal is not None:
+            journal.stop_ticking()
             self._last = await asyncio.to_thread(journal.stop, self._services.flush_s)
 
     def counters(self) -> dict[str, int]:

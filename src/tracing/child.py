@@ -48,6 +48,7 @@ class RecorderProcess:
         self._outbox = bytearray()
         self._secrets: dict[int, bytes] = {}
         self._restarting = False
+        self._finishing = False
         self._started_at = 0.0
 
     def start(self, page_fd: int) -> None:
@@ -140,7 +141,7 @@ class RecorderProcess:
 
     def restart(self) -> None:
         """Start the recorder again after it died alone. Runs in the journal's thread."""
-        if self._pipe >= 0 or self._lock_fd < 0:
+        if self._pipe >= 0 or self._finishing:
             return
         self._restarting = True
         try:
@@ -156,6 +157,7 @@ class RecorderProcess:
 
     def finish(self, timeout_s: float) -> bool:
         """Close the pipe and wait for the process to end. False: it still has work."""
+        self._finishing = True
         deadline = time.monotonic() + timeout_s
         while self._pipe >= 0 and not self._flush() and time.monotonic() < deadline:
             time.sleep(0.005)

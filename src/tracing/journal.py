@@ -78,6 +78,7 @@ class Journal:
         self._spill: deque[tuple[int, int, float, bytes]] = deque()
         self._spill_bytes = 0
         self._armed = False
+        self._stopping = False
         self._woken_at = (0, 0)
         self.takes_bodies = True  # read by the trace middleware before it copies
         self.takes_exchanges = True
@@ -218,7 +219,7 @@ class Journal:
 
     def _tick(self) -> None:
         self._armed = False
-        if self._page is None:
+        if self._page is None or self._stopping:
             return
         moved = self._woken_at != (self._segment.number if self._segment else 0, self._at)
         self.wake()
@@ -247,12 +248,17 @@ class Journal:
             pending_bytes=max(0, pending),
         )
 
+    def stop_ticking(self) -> None:
+        """From now on only `stop` is called; on the loop, before `stop` runs in a thread."""
+        self._stopping = True
+
     def stop(self, timeout_s: float) -> Counters:
         """Let the recorder finish and end; blocks up to `timeout_s`. What it has not written by
         then it goes on writing by itself. Returns the last figures."""
         if self._page is None:
             return self.counters()
         deadline = self.clock() + timeout_s
+        self._stopping = True
         self.wake()
         self._recorder.finish(max(0.0, deadline - self.clock()))
         last = self.counters()

@@ -64,9 +64,7 @@ def recorded(
     )
     arrived = list(times) or [100.5 + i / 10 for i in range(len(chunks))]
     response = list(zip(arrived, chunks, strict=True)) if answered else []
-    head = Answered(
-        status, b"1.1", ((b"Content-Type", content_type), *response_headers), ()
-    )
+    head = Answered(status, b"1.1", ((b"Content-Type", content_type), *response_headers), ())
     wire = wire_bytes or (len(body), sum(len(c) for _, c in response))
     gone, new, repeated, body_changed, sha256_out, path_changed = changes
     finished = Finished(
@@ -91,7 +89,15 @@ def recorded(
         None,
         [(None, 100.002, status, None, 0.0)],
         (
-            (b"https://up.test" + target, gone, new, repeated, body_changed, sha256_out, path_changed)
+            (
+                b"https://up.test" + target,
+                gone,
+                new,
+                repeated,
+                body_changed,
+                sha256_out,
+                path_changed,
+            )
             if forwarded
             else None
         ),
