@@ -30,7 +30,6 @@ _DIGITS = bytes.maketrans(
     bytes(range(256)), bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 )
 _MANY_DIGITS = b"0" * 19
-_HUGE_INTEGER = re.compile(rb"(?<![\d.eE+])-?\d{19,}(?![\d.eE])")
 
 
 @dataclass(slots=True, frozen=True)
@@ -173,19 +172,27 @@ def _loses(text: bytes, rendered: bytes) -> bool:
     A repeated key takes its quotes with it, so count those (escaped ones apart: they may have been
     written differently). Cheap and never wrong when equal; else the slow look decides.
     """
-    if text.count(b'"') - text.count(b'\\"') != rendered.count(b'"') - rendered.count(b'\\"'):
-        try:
-            json.loads(text, object_pairs_hook=_refuse_repeated)
-        except (ValueError, RecursionError):
-            return True
-    digits = text.translate(_DIGITS)
-    return _MANY_DIGITS in digits and _HUGE_INTEGER.search(text) is not None
+    same = text.count(b'"') - text.count(b'\\"') == rendered.count(b'"') - rendered.count(b'\\"')
+    if same and _MANY_DIGITS not in text.translate(_DIGITS):
+        return False
+    try:
+        json.loads(text, object_pairs_hook=_refuse_repeated, parse_int=_refuse_huge)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _refuse_repeated(items: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(items)
     if len(value) != len(items):
         raise ValueError("a key is repeated")
+    return value
+
+
+def _refuse_huge(digits: str) -> int:
+    value = int(digits)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("over 64 bits")
     return value
 
 

@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-
 from ..proxy.providers.base import Provider
 from ..proxy.providers.registry import get_provider
 from ..proxy.providers.values import ErrorInfo, Usage

@@ -18,7 +18,7 @@ from time import monotonic
 
 from . import counters as slot
 from .child import RecorderProcess
-from .counters import Counters, CounterPage, new_page
+from .counters import CounterPage, Counters, new_page
 from .records import END_OF_SEGMENT, HEADER_BYTES, PUT_HEADER, Kind
 from .segments import Segment, SegmentMaker
 

@@ -49,7 +49,7 @@ def _sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
     for day in sorted(filter(_DAY.match, _names(trace_dir)), reverse=True):
         folder = trace_dir / day
         left = 0
-        for name in sorted(_names(folder), reverse=True):
+        for name in sorted(_names(folder), key=_trace_first, reverse=True):
             path = folder / name
             count += name.endswith(".json")
             if not over and keep.total_bytes is not None:
@@ -64,6 +64,11 @@ def _sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
             with contextlib.suppress(OSError):  # a trace may just have come
                 folder.rmdir()
     return deleted
+
+
+def _trace_first(name: str) -> str:
+    """Backwards, a trace comes before the files beside it: they go with it."""
+    return name.removesuffix(".json") + "~" if name.endswith(".json") else name
 
 
 def _names(folder: Path) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from .records import Finished
 from .recorded import Recorded
+from .records import Finished
 
 _SECOND_NS = 1_000_000_000
 

@@ -6,6 +6,7 @@ import json
 
 from pydantic import BaseModel
 
+from src.models import trace as module
 from src.models.trace import SCHEMA_FILE, TraceDocument, json_schema
 from tests.tracing.building import build
 from tests.tracing.support import CHAT_ANSWER, compact
@@ -36,7 +37,10 @@ def test_a_plain_answer_is_as_promised() -> None:
 
 
 def test_a_stream_is_as_promised() -> None:
-    events = [b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n', b"data: \xff\n\ndata: "]
+    events = [
+        b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n',
+        b"data: \xff\n\ndata: ",
+    ]
     check(build(chunks=events, content_type=b"text/event-stream"))
 
 
@@ -56,7 +60,5 @@ def test_a_cost_of_the_providers_own_is_as_promised() -> None:
 
 
 def test_every_public_model_says_what_it_is() -> None:
-    import src.models.trace as module
-
     models = [m for m in vars(module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
     assert [m.__name__ for m in models if not m.__doc__] == []

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from src.middlewares.trace import Trace
+from src.proxy.exchange import Exchange, Response
 from tests.tracing.support import (
     CHAT_ANSWER,
     compact,
@@ -22,7 +23,6 @@ from tests.tracing.support import (
     response,
     sent,
 )
-from src.proxy.exchange import Exchange, Response
 
 
 async def live(folder: Path, ledger: int) -> None:
