@@ -7,8 +7,9 @@ import pytest
 
 from tests.tracing.building import build
 
-DELTA = b'data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
-END = b'data: {"id":"c","model":"gpt-4o","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+HEAD = b'data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[{"index":0,'
+DELTA = HEAD + b'"delta":{"content":"%b"}}]}\n\n'
+END = HEAD + b'"delta":{},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 EVENTS = [b": hello\n\n", DELTA % b"Hel", DELTA % b"lo", END, DONE]
 SSE = b"text/event-stream; charset=utf-8"
