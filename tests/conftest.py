@@ -21,6 +21,7 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("llmtap")
     group.addoption("--crash-rounds", type=int, default=10, help="kill -9 so many times under load")
+    group.addoption("--limit-rounds", type=int, default=3, help="exactly N of M so many times")
     group.addoption("--crash-seed", type=int, default=None, help="the seed a crash run has printed")
 
 

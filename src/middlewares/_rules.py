@@ -31,6 +31,15 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _period(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("is no period; give second, minute, hour, day or a number of seconds")
+    if isinstance(value, str) and value not in _SECONDS:
+        raise ValueError("is unknown; give second, minute, hour, day or a number of seconds")
+    return value
+
+
+Period = Annotated[str | float, BeforeValidator(_period)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 By = Literal["key", "tier", "model", "address", "upstream", "all"]
 Count = Annotated[int, Field(ge=1, le=10**12, strict=True)]
@@ -59,12 +68,11 @@ class RuleOptions(BaseModel):
         default=None, description="so many tokens, in and out, in any period"
     )
     concurrent: Count | None = Field(default=None, description="so many requests at the same time")
-    per: Literal["second", "minute", "hour", "day"] | float | None = Field(
+    per: Period | None = Field(
         default=None, description="the period: second, minute, hour, day, or seconds"
     )
     by: Annotated[tuple[By, ...], BeforeValidator(_listed)] = Field(
         default=("key",),
-        min_length=1,
         description="who has one of their own: key (the address where there is none), tier, model,"
         " address, upstream, several of these; all share one with all",
     )
@@ -84,6 +92,8 @@ class RuleOptions(BaseModel):
                 raise ValueError("has concurrent, which takes no per and no burst; take them out")
         elif self.per is None:
             raise ValueError(f"has {given[0]} and no period; add per: minute, hour or day")
+        if not self.by:
+            raise ValueError("has by with nobody in it; name key, tier, model, address or all")
         if isinstance(self.per, float) and not 0.1 <= self.per <= 366 * 86400:
             raise ValueError("has a period out of range; give 0.1 seconds to a year")
         if self.burst is not None and self.burst > (self.requests or self.tokens or 0):
