@@ -70,7 +70,7 @@ def start_tap(tmp_path: Path) -> Iterator[StartTap]:
 
     yield start
     for tap in started:
-        tap.stop(timeout=3)
+        tap.kill9(group=True)
 
 
 @pytest.fixture(scope="session")

@@ -344,10 +344,9 @@ def test_r44_chunked_upload_that_is_left_is_not_ended_for_the_upstream(
 
 
 def test_r49_upstream_refuses(dead_ends: LLMTap, case: str, tagged: list[Header]) -> None:
-    began = time.monotonic()
     answer = dead_ends.call("POST", f"/refuses{CHAT}", tagged, bodies.chat_request(case))
-    assert time.monotonic() - began < 0.1
     trace = dead_ends.trace(case)
+    assert trace["timing"]["finished_ms"] < 100
     is_the_proxys_own(answer, trace, 502)
     assert ended(trace) == ("connect_failed", "connect")
     assert trace["request"]["body"]["value"] == json.loads(bodies.chat_request(case))

@@ -132,7 +132,7 @@ def test_r37_early_answer_during_an_upload_is_delivered(
         answer = client.answer()
         assert (answer.status, answer.body) == (status, body)
         pump.join(5)
-        if client.wire.ended_within(1) is None:  # it took the whole upload: then it serves on
+        if client.wire.ended_within(0.3) is None:  # it took the whole upload: then it serves on
             client.wire.sock.settimeout(3)
             client.request("GET", "/v1/next")
             assert client.answer().status == 200
