@@ -4,7 +4,7 @@
                                                              └─ no room ──▶ body left out, or the
                                                                             whole trace; counted
 
-Measured on one core: 0.35 µs for 200 bytes, page faults included.
+Measured on one core: 0.35 µs for 200 bytes, 0.45 for 1,400, in a segment used before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .segments import Segment, SegmentMaker
 
 log = logging.getLogger("llmtap.tracing")
 
-SEGMENT_BYTES = 4 << 20
+SEGMENT_BYTES = 2 << 20
 SEGMENTS_AHEAD = 2
 # A record is cut into pieces of this size at most (bodies only: heads are far below it).
 PIECE_BYTES = 1 << 20

@@ -6,6 +6,7 @@ written. A segment is deleted when it has been read to its end and no exchange n
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import mmap
 import os
@@ -30,7 +31,8 @@ from .records import (
     Mark,
     Opened,
 )
-from .segments import SUFFIX
+from .rules import Masker, MaskRules
+from .segments import FREE_SUFFIX, MOST_FREE, SUFFIX, free_path
 
 _OPEN, _FINISH = int(Kind.OPEN), int(Kind.FINISH)
 _MAPPED = 6  # segments mapped at a time
@@ -52,11 +54,23 @@ class OpenExchange:
 
 
 class JournalReader:
-    """Reads one journal directory. `secrets`: number to texts, None if they are not known."""
+    """Reads one journal directory. `secrets`: number to texts, None if they are not known.
 
-    def __init__(self, directory: Path, secrets: dict[int, list[bytes]] | None) -> None:
+    `recycles`: what is worked off is left to a living proxy to be used again.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        secrets: dict[int, list[bytes]] | None,
+        *,
+        recycles: bool = False,
+    ) -> None:
         self._directory = directory
+        self._recycles = recycles
         self._secrets = secrets
+        rules = MaskRules.load(directory)
+        self._masker = Masker(rules) if rules is not None else None
         self._maps: dict[int, tuple[mmap.mmap, memoryview]] = {}
         self._needed: dict[int, int] = {}  # segment -> open exchanges with records in it
         self._at = 0
@@ -168,7 +182,7 @@ class JournalReader:
             t, _, kind, _, length = GET_HEADER(mapping, at)
             payload = mapping[at + HEADER_BYTES : at + length]
             if opened is None:
-                opened = Recorded(Opened(*_load(payload)))
+                opened = Recorded(Opened(*_load(payload)), masker=self._masker)
                 self._add_secrets(opened, opened.opened.secrets)
             else:
                 self._take(opened, kind, t, payload)
@@ -247,7 +261,11 @@ class JournalReader:
                 size = path.stat().st_size
             except FileNotFoundError:
                 return
-        path.unlink(missing_ok=True)
+        if self._recycles and len(list(self._directory.glob(f"*{FREE_SUFFIX}"))) < MOST_FREE:
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(free_path(self._directory, segment))
+        else:
+            path.unlink(missing_ok=True)
         self.reclaimed_bytes += size
         self.held_bytes -= size
 

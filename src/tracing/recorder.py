@@ -72,7 +72,7 @@ class Recorder:
         self._queue_bytes = settings.queue_bytes
         self._inbox = inbox
         self._slots = page.slots
-        self._reader = JournalReader(self._journal_dir, inbox.secrets)
+        self._reader = JournalReader(self._journal_dir, inbox.secrets, recycles=True)
         self._folder = TraceFolder(self._trace_dir, self._journal_dir.name)
         self._documents = Documents(Limits(settings.decoded_bytes, settings.decoded_ratio))
         self._lines = Lines(settings.lines)
