@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Protocol, cast
 
 from .bodies import ResponseBody
-from .errors import BodyError, ProxyError
+from .errors import BodyError, ClientDisconnected, ProxyError
 from .exchange import CallNext, Cause, ErrorRecord, Exchange, Phase, Response, Upstream
 from .providers.base import Provider
 from .urls import strip_prefix
@@ -136,24 +136,28 @@ class Gateway:
 
     def client_left(self, exchange: Exchange) -> None:
         """The client is gone: stop everything that is done for it, at once."""
-        if exchange in self.in_flight:
-            self._cut(exchange, Cause.CLIENT_DISCONNECTED, "the client closed its connection")
+        self.cut(exchange, Cause.CLIENT_DISCONNECTED, "the client closed its connection")
 
     async def drain(self, deadline_s: float) -> None:
         """Cut what is still in flight and wait until each exchange is finished."""
         self._draining = True
         tasks = list(self.in_flight.values())
         for exchange in list(self.in_flight):
-            self._cut(exchange, Cause.SHUTDOWN, "the proxy was stopped")
+            self.cut(exchange, Cause.SHUTDOWN, "the proxy was stopped")
         if tasks:
             await asyncio.wait(tasks, timeout=deadline_s)
 
-    def _cut(self, exchange: Exchange, cause: Cause, detail: str) -> None:
-        """End an exchange from outside. A task that is cancelled before its first step never runs,
-        which would leave the exchange in flight and without a trace: such a one is let begin, and
-        is refused by the forwarder before anything is sent."""
+    def cut(self, exchange: Exchange, cause: Cause, detail: str) -> None:
+        """End an exchange from outside, if it is still in flight.
+
+        A task that is cancelled before its first step never runs, which would leave the exchange
+        in flight and without a trace: such a one is let begin, and the forwarder refuses it before
+        anything is sent.
+        """
+        task = self.in_flight.get(exchange)
+        if task is None:
+            return
         _overrule(exchange, cause, detail)
-        task = self.in_flight[exchange]
         if getcoroutinestate(cast(_Coroutine, task.get_coro())) == CORO_CREATED:
             exchange.refusal = (499, cause.value, detail)
             asyncio.get_running_loop().call_soon(task.cancel)
@@ -186,7 +190,7 @@ def _serves_all(upstreams: Sequence[Upstream]) -> bool:
 
 
 def _note_refusal(exchange: Exchange) -> None:
-    if exchange.refusal is not None and exchange.cause is not None:  # ended before it began: _cut
+    if exchange.refusal is not None and exchange.cause is not None:  # ended before it began: `cut`
         exchange.error = None
         raise asyncio.CancelledError
     exchange.end(Cause.REJECTED, exchange.rejected_by or "forward")
@@ -254,6 +258,8 @@ def _failed(exchange: Exchange, error: ProxyError) -> Response:
     """An error before the first byte, as the client sees it."""
     exchange.cause = None
     exchange.end(Cause(error.cause), str(error))
+    if isinstance(error, ClientDisconnected):
+        raise asyncio.CancelledError  # nobody is there to be answered
     headers = ((b"retry-after", b"%d" % error.retry_after_s),) if error.retry_after_s else ()
     response = exchange.refuse(error.status, error.code, str(error), headers)
     response.refused = False
