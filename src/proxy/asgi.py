@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any
 
+from ..utils.tasks import spawn
 from ..utils.ulid import ULIDs
 from .bodies import RequestBody, ResponseBody
-from .errors import ClientDisconnected
-from .exchange import Exchange, Header, Response
+from .errors import ClientDisconnected, MalformedRequest
+from .exchange import Cause, Exchange, Header, Response
 from .gateway import Gateway
-from .headers import KIND, Kind, end_to_end
+from .headers import KIND, Kind, content_length, end_to_end
 from .limits import ServerLimits
 
 # ASGI's own types: https://asgi.readthedocs.io/en/latest/specs/main.html
@@ -38,7 +40,9 @@ async def serve_http(
     client = _ASGIClient(send)
     body = RequestBody(client, limits.body_bytes, limits.replay_bytes)
     headers: tuple[Header, ...] = tuple(scope["headers"])  # frozen: trailers must not reach auth
+    lengths = [value for name, value in headers if KIND[name] is Kind.CONTENT_LENGTH]
     body.chunked = any(KIND[name] is Kind.TRANSFER_ENCODING for name, _ in headers)
+    framed = body.chunked or bool(lengths)
     target: bytes = scope.get("raw_path") or scope["path"].encode()
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
@@ -52,38 +56,59 @@ async def serve_http(
         f"{peer[0]}:{peer[1]}" if peer else "",
         body,
     )
+    if len(lengths) > 1 or (lengths and body.chunked):
+        why = "the length of the body is not given in one plain way"
+        exchange.refusal = (400, "malformed_request", why)
+    elif lengths and (content_length(lengths[0]) or 0) > limits.body_bytes:
+        body.refuse_length(content_length(lengths[0]) or 0)
+    elif lengths:
+        body.announced = content_length(lengths[0]) or 0
     task = gateway.start(exchange, client)
-    reader = asyncio.get_running_loop().create_task(_read(gateway, exchange, client, receive))
+    reader = spawn(_read(gateway, exchange, client, receive, framed=framed), "ASGI request")
     try:
         await client.drain()
         await task
     except asyncio.CancelledError:
-        task.cancel()
+        gateway.cut(exchange, Cause.SHUTDOWN, "the server cancelled the request")
+        raise
+    except Exception:  # the server cannot send any more
+        gateway.client_left(exchange)
         raise
     finally:
         reader.cancel()
-    if client.aborted:
+    if client.aborted and not client.left:
         raise ConnectionAbortedError("the answer could not be completed")
 
 
 async def _read(
-    gateway: Gateway, exchange: Exchange, client: _ASGIClient, receive: Receive
+    gateway: Gateway,
+    exchange: Exchange,
+    client: _ASGIClient,
+    receive: Receive,
+    *,
+    framed: bool,
 ) -> None:
     """Feed the request body as it comes; notice when the client leaves."""
     body = exchange.body
-    while True:
-        await client.may_read.wait()
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            if not client.ended:
-                body.fail(ClientDisconnected("the client left"))
-                gateway.client_left(exchange)
-            return
-        if message.get("body") and body.error is None:
-            body.feed(message["body"])
-        if not message.get("more_body") and not body.complete and body.error is None:
-            exchange.t_request_body = asyncio.get_running_loop().time()
-            body.end()
+    try:
+        while True:
+            await client.may_read.wait()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            if message.get("body") and body.error is None:
+                if framed:
+                    body.feed(message["body"])
+                else:  # HTTP/2 in front: on our way out it would have no end
+                    body.fail(MalformedRequest("a body needs a Content-Length here"))
+            if not message.get("more_body") and not body.complete and body.error is None:
+                exchange.t_request_body = monotonic()
+                body.end()
+    finally:  # the client left, the server failed, or all is done
+        if not client.ended:
+            client.left = True
+            body.fail(ClientDisconnected("the client left"))
+            gateway.client_left(exchange)
 
 
 class _ASGIClient:
@@ -98,9 +123,12 @@ class _ASGIClient:
         self.may_read.set()
         self.aborted = False
         self.ended = False
+        self.left = False
 
     def begin(self, exchange: Exchange, response: Response) -> None:
         headers = [(name.lower(), value) for name, value in end_to_end(response.headers)[0]]
+        if response.status in {204, 304}:  # uvicorn would wait for the body that is announced
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
         headers.append((b"x-llmtap-id", exchange.id.encode()))
         if isinstance(response.body, ResponseBody):
             self._response_body = response.body

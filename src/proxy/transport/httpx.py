@@ -8,7 +8,6 @@ limit and the count is kept here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
 
@@ -29,9 +28,12 @@ from ..errors import (
     UpstreamReset,
 )
 from ..exchange import Exchange, Header, Phase, Response, Upstream
+from ..headers import KIND, Kind, response_framing
 from .base import Outgoing, TransportLimits
 from .native import tls_context
 from .upload import Upload
+
+_FRAMES = frozenset({Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING})
 
 
 class HttpxTransport:
@@ -65,7 +67,6 @@ class HttpxTransport:
                 max_keepalive_connections=limits.idle_connections,
                 keepalive_expiry=limits.idle_reuse_s,
             ),
-            timeout=httpx.Timeout(None, connect=limits.connect_s, read=limits.idle_s),
         )
 
     async def stop(self) -> None:
@@ -86,83 +87,92 @@ class HttpxTransport:
             raise
         now = monotonic()
         exchange.t_headers = now
-        pump = _Pump(answer, self._slots)
-        body = pump.body = ResponseBody(pump)
+        pump = _Pump(answer, self._slots, self._limits.idle_s)
         pump.task = spawn(pump.run(), "httpx body")
         version = answer.http_version.removeprefix("HTTP/").encode()
         headers: list[Header] = list(answer.headers.raw)
         reason = answer.reason_phrase.encode()
-        return Response(answer.status_code, headers, body, reason=reason, http_version=version)
+        return Response(answer.status_code, headers, pump.body, reason=reason, http_version=version)
 
     async def _head(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> httpx.Response:
         if self._client is None:
             raise RuntimeError("the transport was not started")
-        body = exchange.body
-        bodyless = out.body is None and body.complete and not body.size and not body.chunked
+        framed = any(KIND[name] in _FRAMES for name, _ in out.headers)
         request = httpx.Request(
             out.method.decode(),
             f"{upstream.scheme}://{upstream.host_header.decode()}/",
             headers=[(name, value) for name, value in out.headers],
-            content=None if bodyless else _upload(exchange, out),
+            content=_content(exchange, out) if framed else None,
             extensions={
                 "target": out.target,  # httpx would tidy the path (reliability 11)
-                "timeout": httpx.Timeout(
-                    self._limits.idle_s, connect=self._limits.connect_s
-                ).as_dict(),
+                # Reading has limits of its own here: for the head, and between two pieces.
+                "timeout": httpx.Timeout(None, connect=self._limits.connect_s).as_dict(),
             },
         )
-        if bodyless and not any(name.lower() == b"content-length" for name, _ in out.headers):
-            request.headers.pop("content-length", None)
+        if not framed:
+            request.headers.pop("content-length", None)  # 18: httpx gives a bare POST one
         exchange.t_sent = monotonic()
         exchange.phase = Phase.HEADERS
         try:
             async with asyncio.timeout(self._limits.headers_s):
-                return await self._client.send(request, stream=True)
+                answer = await self._client.send(request, stream=True)
         except TimeoutError:
             raise HeadersTimeout(
                 f"no answer from the upstream within {self._limits.headers_s:g} s"
             ) from None
         except httpx.HTTPError as error:
             raise mapped(error) from error
+        problem = response_framing(answer.headers.raw)[1]
+        if problem is not None:
+            await answer.aclose()
+            raise BadResponse(f"the upstream's answer cannot be trusted: {problem}")
+        return answer
 
 
-async def _upload(exchange: Exchange, out: Outgoing) -> AsyncIterator[bytes]:
-    """The request body, as replaced or as it arrives."""
-    if out.body is not None:
-        yield out.body
-        return
-    upload = Upload(exchange.body)
-    async for chunk in upload:
-        yield chunk
+def _content(exchange: Exchange, out: Outgoing) -> bytes | Upload:
+    return out.body if out.body is not None else Upload(exchange.body)
 
 
 class _Pump:
     """Carries an httpx response into a ResponseBody, which pushes."""
 
-    def __init__(self, answer: httpx.Response, slots: asyncio.Semaphore) -> None:
+    def __init__(self, answer: httpx.Response, slots: asyncio.Semaphore, idle_s: float) -> None:
         self._answer = answer
         self._slots = slots
+        self._idle_s = idle_s
         self._go = asyncio.Event()
         self._go.set()
-        self.body: ResponseBody | None = None
+        self._running = False
+        self._aborted = False
+        self.body = ResponseBody(self)
         self.task: asyncio.Task[object] | None = None
 
     async def run(self) -> None:
-        body = self.body
-        if body is None:
-            return
-        failure: BodyError | None = None
+        self._running = True
+        failure: BodyError | None = BodyError("upstream_reset", "the answer was given up")
         try:
-            async for chunk in self._answer.aiter_raw():
-                await self._go.wait()
-                body.feed(chunk)
+            if not self._aborted:
+                await self._carry()
+                failure = None
         except httpx.HTTPError as error:
             problem = mapped(error)
             failure = BodyError(problem.cause, str(problem))
+        except TimeoutError:
+            failure = BodyError("timeout", f"the upstream sent nothing for {self._idle_s:g} s")
         finally:
+            self.body.finish(failure)
             self._slots.release()
             await self._answer.aclose()
-            body.finish(failure)
+
+    async def _carry(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._idle_s) as idle:
+            async for chunk in self._answer.aiter_raw():
+                if not self._go.is_set():  # it is the client that is slow; the server watches that
+                    idle.reschedule(None)
+                    await self._go.wait()
+                idle.reschedule(loop.time() + self._idle_s)
+                self.body.feed(chunk)
 
     def pause_reading(self) -> None:
         self._go.clear()
@@ -171,7 +181,9 @@ class _Pump:
         self._go.set()
 
     def abort(self) -> None:
-        if self.task is not None:
+        """Once it runs it is cancelled; before its first step that would leave all unreleased."""
+        self._aborted = True
+        if self._running and self.task is not None:
             self.task.cancel()
 
 
@@ -180,7 +192,9 @@ def mapped(error: httpx.HTTPError) -> ProxyError:
     text = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError) and ("CERTIFICATE" in text or "SSL" in text):
         return TLSFailed(f"TLS with the upstream failed: {text}")
-    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" in text:
+    if isinstance(error, httpx.RemoteProtocolError) and (
+        "disconnected" in text or "closed" in text
+    ):
         return UpstreamClosed(f"the upstream closed the connection early: {text}")
     for theirs, ours, message in _MAPPED:
         if isinstance(error, theirs):
