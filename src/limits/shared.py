@@ -37,9 +37,11 @@ _Waiting = tuple[Take, "asyncio.Future[Grant | Refusal]", float]
 
 
 class Wire(Protocol):
-    """What carries the calls: `link.Link`. `address` is for log lines, without credentials."""
+    """What carries the calls: `link.Link`. `address` is for log lines, without credentials;
+    `waited_s` grows with the time that calls take."""
 
     address: str
+    waited_s: float
 
     def open(self) -> None: ...
 
@@ -63,7 +65,6 @@ class RedisStore:
         prefix: str = "llmtap",
     ) -> None:
         self._link = link
-        self._clock = clock
         self._timeout_s = timeout_s
         self._lease_s = lease_s
         # The braces keep all buckets on one node of a Redis Cluster: they are decided together.
@@ -105,7 +106,7 @@ class RedisStore:
             self.outage.count()
             raise StoreUnavailable(self.outage.reason)
         future: asyncio.Future[Grant | Refusal] = asyncio.get_running_loop().create_future()
-        self._waiting.append((Take(holder, claims), future, self._clock() + self._timeout_s))
+        self._waiting.append((Take(holder, claims), future, self._link.waited_s))
         self._wake()
         try:
             return await future
@@ -160,7 +161,8 @@ class RedisStore:
                 _refuse(taking, self.outage.reason)
 
     async def _send_these(self, taking: Sequence[_Waiting], later: Sequence[Operation]) -> None:
-        within = max(taking[0][2] - self._clock(), 0.001) if taking else self._timeout_s
+        waited_s = self._link.waited_s - taking[0][2] if taking else 0.0
+        within = max(self._timeout_s - waited_s, 0.001)
         ops = [*later, *(take for take, _, _ in taking)]
         answers = await self._link.call(self._call(ops), within)
         for (take, future, _), answer in zip(taking, answers[len(later) :], strict=True):
