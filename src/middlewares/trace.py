@@ -33,6 +33,7 @@ from ..tracing.counters import Counters
 from ..tracing.journal import Journal
 from ..tracing.masking import field_values
 from ..tracing.records import MARSHAL_VERSION, Body, Kind
+from ..tracing.rules import MaskRules
 from ..tracing.secrets import MaskedHead, Secret, SecretTable, hide, load_salt
 from ..utils.redaction import redact_text
 from ..utils.ulid import ULIDs
@@ -98,6 +99,10 @@ class Trace:
             clock=self._services.clock,
         )
         extra = (*self._options.redact_headers, *self._options.redact_query)
+        rules = MaskRules.merged(self._services.masking)
+        if rules is not None:
+            rules.save(directory)
+            extra += rules.headers
         names = frozenset(name.lower().encode() for name in extra)
         self._secrets = SecretTable(load_salt(self._folder), names, journal.secret)
         journal.start(asyncio.get_running_loop().call_later)
@@ -287,10 +292,7 @@ class _Recording:
         """What was not sent on and what was sent in addition, masked; and whether a repeated
         header stands more or less often than it did."""
         if self._changes is None:
-            headers = exchange.headers
-            before, after = set(headers), set(sent.headers)
-            gone, new = tuple(before - after), tuple(after - before)
-            repeated = len(headers) - len(gone) != len(sent.headers) - len(new)
+            gone, new, repeated = _difference(exchange.headers, sent.headers)
             masked_gone, masked_new = self._secrets.mask(gone), self._secrets.mask_headers(new)
             self._changes = masked_gone, masked_new, repeated
         return self._changes
@@ -425,6 +427,22 @@ class Flow:
             self._put(self._kinds[0], len(self._held), self._held)
         digest = self._hash.hexdigest() if self._hash is not None else None
         return self.wire_bytes, digest, self._lost, self._kept
+
+
+def _difference(
+    received: tuple[Header, ...], sent: list[Header]
+) -> tuple[tuple[Header, ...], tuple[Header, ...], bool]:
+    """Headers not sent on, headers sent in addition, whether a repeated one stands more or less
+    often. What passes is the same object on both sides, so that few are left to be compared."""
+    if len(received) == len(sent):
+        differing = [pair for pair in zip(received, sent, strict=True) if pair[0] is not pair[1]]
+        before, after = {a for a, _ in differing}, {b for _, b in differing}
+        left_in, left_out = len(differing), len(differing)
+    else:
+        before, after = set(received), set(sent)
+        left_in, left_out = len(received), len(sent)
+    gone, new = tuple(before - after), tuple(after - before)
+    return gone, new, left_in - len(gone) != left_out - len(new)
 
 
 def _describe(exchange: Exchange) -> tuple[str, str, bytes, str]:
