@@ -11,11 +11,13 @@ import marshal
 import mmap
 import os
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from ..utils.redaction import MASK
+from . import squeezing
 from .recorded import Recorded
 from .records import (
     END_OF_SEGMENT,
@@ -52,6 +54,11 @@ class OpenExchange:
         self.records = array("Q", (record,))
         self.segments = [record >> _OFFSET_BITS]
 
+    def within(self, segment: int) -> range:
+        """Which of the records lie in this segment."""
+        first = bisect_left(self.records, segment << _OFFSET_BITS)
+        return range(first, bisect_left(self.records, (segment + 1) << _OFFSET_BITS))
+
 
 class JournalReader:
     """Reads one journal directory. `secrets`: number to texts, None if they are not known.
@@ -76,8 +83,15 @@ class JournalReader:
         self._at = 0
         self._segment = -1
         self.open: dict[int, OpenExchange] = {}
+        self._squeezed: dict[int, int] = {}  # segment -> exchanges that needed it when looked at
+        self._small: set[int] = set()  # segments that are no longer of their first size
         self.reclaimed_bytes = 0
         self.held_bytes = 0  # of the segments read so far and not deleted
+
+    @property
+    def segment(self) -> int:
+        """The number of the segment that is being read; -1 before the first."""
+        return self._segment
 
     # --- finding ---------------------------------------------------------------------------
 
@@ -249,7 +263,44 @@ class JournalReader:
             if segment < self._segment:
                 self._delete(segment)
 
+    def squeeze(self, most: int = 4) -> None:
+        """Make old segments small of which less than half is needed; a few at a time, the oldest
+        first, each again only when half of those who needed it are gone."""
+        for segment, needed in sorted(self._needed.items()):
+            if segment >= self._segment or needed * 2 > self._squeezed.get(segment, needed * 2):
+                continue
+            self._squeezed[segment] = needed
+            with contextlib.suppress(OSError):  # a full disk: it stays as it is
+                self._squeeze(segment)
+            most -= 1
+            if not most:
+                return
+
+    def _squeeze(self, segment: int) -> None:
+        found = self._map(segment)
+        if found is None:
+            return
+        places = [
+            (exchange, index)
+            for exchange in self.open.values()
+            if segment in exchange.segments
+            for index in exchange.within(segment)
+        ]
+        offsets = [exchange.records[index] & _OFFSET_MASK for exchange, index in places]
+        size = len(found[0])
+        if squeezing.live_bytes(found[0], offsets) * 2 > size:
+            return
+        moved = squeezing.rewrite(self._path(segment), found[0], offsets)
+        for (exchange, index), offset in zip(places, moved, strict=True):
+            exchange.records[index] = segment << _OFFSET_BITS | offset
+        _unmap(self._maps.pop(segment))
+        self._small.add(segment)
+        smaller = self._path(segment).stat().st_size
+        self.reclaimed_bytes += size - smaller
+        self.held_bytes -= size - smaller
+
     def _delete(self, segment: int) -> None:
+        self._squeezed.pop(segment, None)
         path = self._path(segment)
         found = self._maps.pop(segment, None)
         size = 0
@@ -261,7 +312,13 @@ class JournalReader:
                 size = path.stat().st_size
             except FileNotFoundError:
                 return
-        if self._recycles and len(list(self._directory.glob(f"*{FREE_SUFFIX}"))) < MOST_FREE:
+        whole = segment not in self._small
+        self._small.discard(segment)
+        if (
+            self._recycles
+            and whole
+            and len(list(self._directory.glob(f"*{FREE_SUFFIX}"))) < MOST_FREE
+        ):
             with contextlib.suppress(FileNotFoundError):
                 path.rename(free_path(self._directory, segment))
         else:

@@ -119,6 +119,8 @@ class Recorder:
             self._record(exchange)
         if self._failing and monotonic() >= self._retry_at:
             self._retry()
+        if self._reader.held_bytes > self._queue_bytes // 4:
+            self._reader.squeeze()
         self._slots[slot.RECLAIMED] = self._reclaimed_before + self._reader.reclaimed_bytes
         self._lines.flush()
 
