@@ -20,11 +20,10 @@ from . import counters as slot
 from .child import RecorderProcess
 from .counters import CounterPage, Counters, new_page
 from .records import END_OF_SEGMENT, HEADER_BYTES, PUT_HEADER, Kind
-from .segments import Segment, SegmentMaker
+from .segments import SEGMENT_BYTES, Segment, SegmentMaker
 
 log = logging.getLogger("llmtap.tracing")
 
-SEGMENT_BYTES = 2 << 20
 SEGMENTS_AHEAD = 2
 # A record is cut into pieces of this size at most (bodies only: heads are far below it).
 PIECE_BYTES = 1 << 20

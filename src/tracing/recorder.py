@@ -35,9 +35,11 @@ from .files import TraceFolder
 from .inbox import Inbox
 from .leftovers import remove_journal, take_leftovers
 from .lines import Lines
+from .pace import Pace
 from .reading import JournalReader, OpenExchange
 from .records import Mark
 from .retention import Retention, sweep
+from .segments import SEGMENT_BYTES
 
 _RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LAST_TRIES_S = 1.0  # after the end of the proxy, for a disk that fails
@@ -81,6 +83,7 @@ class Recorder:
             None if settings.keep_gb is None else int(settings.keep_gb * 1e9),
             settings.keep_count,
         )
+        self._pace = Pace(self._fullness, os.getppid())
         self._sweep_at = 0.0
         self._failing: deque[OpenExchange] = deque()
         self._tries = 0
@@ -108,6 +111,12 @@ class Recorder:
             place = _SLOTS[what]
             self._slots[place] = max(self._slots[place], count)
 
+    def _fullness(self) -> float:
+        """How much of the queue waits to be read, as far as the proxy has said."""
+        self._inbox.wait(0.0)
+        segments = self._inbox.position[0] - self._reader.segment
+        return segments * SEGMENT_BYTES / self._queue_bytes
+
     def _pause_s(self) -> float | None:
         if self._failing:
             return max(0.0, self._retry_at - monotonic())
@@ -117,6 +126,8 @@ class Recorder:
         """Write everything that is finished up to there."""
         for exchange in self._reader.scan(until):
             self._record(exchange)
+            if not self._inbox.closed:
+                self._pace.step()
         if self._failing and monotonic() >= self._retry_at:
             self._retry()
         if self._reader.held_bytes > self._queue_bytes // 4:

@@ -23,6 +23,7 @@ from queue import SimpleQueue
 
 log = logging.getLogger("llmtap.tracing")
 
+SEGMENT_BYTES = 2 << 20
 SUFFIX = ".seg"
 FREE_SUFFIX = ".free"  # worked off by the recorder; the proxy's thread takes it from here
 MOST_FREE = 3  # kept for use again; more are deleted
