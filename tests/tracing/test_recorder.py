@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,40 @@ async def test_a_cause_the_data_plane_tells_is_kept(start: Start, tmp_path: Path
     wanted = await pass_through(trace, new_exchange(), cause=Cause.TIMEOUT)
     await until(lambda: wanted in load_traces(tmp_path))
     assert load_traces(tmp_path)[wanted]["termination"]["cause"] == "timeout"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+async def test_a_full_disk_holds_up_nothing_and_recovers_by_itself(small_disk: Path) -> None:
+    trace = new_trace(small_disk)
+    await trace.start()
+    first = await pass_through(trace, new_exchange())
+    await until(lambda: first in load_traces(small_disk))
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    began = time.monotonic()
+    ids = [await pass_through(trace, new_exchange()) for _ in range(100)]
+    assert time.monotonic() - began < 1, "traffic is unaffected"
+    await asyncio.sleep(0.3)
+    for path in trace_files(small_disk):
+        json.loads(path.read_bytes())
+    ballast.unlink()
+    await until(lambda: balance(trace))
+    assert set(ids) <= set(load_traces(small_disk))
+    last = await pass_through(trace, new_exchange())
+    await until(lambda: last in load_traces(small_disk))
+    await trace.stop()
+    counters = trace.counters()
+    assert (counters["accepted"], counters["written"]) == (102, 102)
