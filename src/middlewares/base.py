@@ -14,22 +14,27 @@ class AddHeader:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
 from ..proxy.exchange import CallNext, Exchange, Response
+from ..tracing.rules import MaskRules
 
 
 @dataclass(slots=True, frozen=True)
 class Services:
-    """What every middleware is given beside its options. Times in seconds."""
+    """What every middleware is given beside its options. Times in seconds.
+
+    `masking`: append in your constructor what traces must not show; whoever writes them heeds it.
+    """
 
     trace_dir: Path
     quiet: bool = False
     flush_s: float = 5.0
     clock: Callable[[], float] = monotonic
+    masking: list[MaskRules] = field(default_factory=list)
 
 
 class Middleware(Protocol):

@@ -19,9 +19,11 @@ import orjson
 
 from . import render
 from .decoding import DecodeError, Decoder, TooLarge
-from .masking import mask_fields, mask_fields_in_text
+from .masking import differences, mask_fields, mask_fields_in_text
+from .rules import Masker
 
 FILE_BYTES = 64 << 10
+UNSEARCHED = "it cannot be looked through for what is to be masked"
 EMPTY_SHA256 = sha256(b"").hexdigest()
 _BOM = codecs.BOM_UTF8
 _JSON_BEGINS = frozenset(b"{[")
@@ -68,10 +70,13 @@ class Wire:
     lost: str | None = None
 
 
-def body_part(wire: Wire, limits: Limits, depth: int, mask: bool = False) -> BodyPart:
+def body_part(
+    wire: Wire, limits: Limits, depth: int, mask: bool = False, masker: Masker | None = None
+) -> BodyPart:
     """The body's part of the document, its JSON value indented for `depth`.
 
-    `mask`: hide string values under names like api_key and password.
+    `mask`: hide string values under names like api_key and password. `masker`: what the
+    configuration wants hidden.
     """
     truncated = None
     if wire.lost is not None:
@@ -95,13 +100,40 @@ def body_part(wire: Wire, limits: Limits, depth: int, mask: bool = False) -> Bod
     if wire.content_encoding is not None:
         decoded = _decode(wire, limits, fields)
         if decoded is None:
-            _show_binary(part, data)
+            if masker is not None:
+                omitted(fields, UNSEARCHED)
+            else:
+                _show_binary(part, data)
             return part
         data = decoded
     fields["decoded_bytes"] = len(data) if fields["truncated"] is None else None
+    if masker is not None:
+        _show_masked(part, data, depth, mask, masker)
+        return part
+    _show(part, data, depth, mask)
+    return part
+
+
+def _show(part: BodyPart, data: bytes, depth: int, mask: bool) -> None:
     if not _show_json(part, data, depth, mask) and not _show_text(part, data, mask):
         _show_binary(part, data)
-    return part
+
+
+def _show_masked(part: BodyPart, data: bytes, depth: int, mask: bool, masker: Masker) -> None:
+    """The slow way: what the configuration wants hidden is hidden first, so that nothing that is
+    read out of the body (a model, a session) can hold it."""
+    masked = masker.mask_body(data, is_json="json" in str(part.fields["content_type"]))
+    if masked is None:
+        omitted(part.fields, UNSEARCHED)
+        return
+    _show(part, masked, depth, mask)
+    if masked == data:
+        return
+    if part.fields["kind"] == "json":
+        before = render.loads(data.removeprefix(_BOM))
+        part.masked = differences(before, part.parsed)
+    else:
+        part.masked = [""]
 
 
 def omitted(fields: dict[str, object], reason: str | None) -> None:

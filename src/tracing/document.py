@@ -163,7 +163,8 @@ class _Building:
     def _read_request(self) -> None:
         data, known = self._recorded.request_body()
         wire = self._wire(data, known, self._request_headers)
-        self._question = body_part(wire, self._limits, _VALUE_DEPTH, mask=True)
+        masker = self._recorded.masker
+        self._question = body_part(wire, self._limits, _VALUE_DEPTH, mask=True, masker=masker)
         self._finish_part(self._question, "request")
 
     def _read_response(self) -> None:
@@ -183,11 +184,13 @@ class _Building:
                 wire.content_encoding,
                 chunks,
                 self._limits,
+                self._recorded.masker,
             )
         if self._stream is not None:
             self._answer = self._streamed_part(wire, self._stream)
         else:
-            self._answer = body_part(wire, self._limits, _VALUE_DEPTH)
+            masker = self._recorded.masker
+            self._answer = body_part(wire, self._limits, _VALUE_DEPTH, masker=masker)
         self._finish_part(self._answer, "response")
 
     def _wire(self, data: bytes, known: Body, headers: dict[bytes, bytes]) -> Wire:
@@ -249,6 +252,10 @@ class _Building:
             if stream.assembler is not None:
                 self._message = stream.assembler.message()
                 self._usage = stream.assembler.usage
+            masker = self._recorded.masker
+            if masker is not None and masker.mask_paths(self._message):
+                self._redactions.append("/response/message")
+            self._redactions += [f"/stream/events/{number}/raw" for number in stream.masked]
         elif answer is not None and answer.parsed is not None:
             self._usage = self._provider.usage(self._operation, answer.parsed)
 
@@ -484,13 +491,16 @@ class _Building:
         """Rendered, and free of the secrets that may have been echoed anywhere in it."""
         data = render.document(fields)
         secrets = self._recorded.secrets
+        if self._recorded.masker is not None:
+            # Bodies and events are masked already; what is left is headers, addresses, errors.
+            data = render.masked_document(data, self._recorded.masker.clean)
         if not secrets:
             return data
         if self._files:
             self._files = [(n, masking.mask_bytes(file, secrets)) for n, file in self._files]
         for needle in masking.needles(tuple(secrets)):
             if needle in data:
-                return render.masked_document(data, secrets)
+                return render.masked_document(data, masking.cleaner(secrets))
         return data
 
 

@@ -130,11 +130,8 @@ def needles(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
 _OURS = frozenset({"schema", "id", "state", "timing", "redactions"})
 
 
-def mask_document(document: bytes, secrets: list[bytes]) -> tuple[dict[str, object], list[str]]:
-    """The parsed document with every echo of a secret masked, and the JSON pointers to them.
-
-    The slow way, for the rare document that holds one.
-    """
+def cleaner(secrets: list[bytes]) -> Callable[[str], str]:
+    """What takes every echo of these secrets out of a text."""
     texts = sorted(
         {v.decode("utf-8", "replace") for v in variants(tuple(secrets))}, key=len, reverse=True
     )
@@ -145,6 +142,16 @@ def mask_document(document: bytes, secrets: list[bytes]) -> tuple[dict[str, obje
                 text = text.replace(secret, MASK_TEXT)
         return text
 
+    return clean
+
+
+def mask_document(
+    document: bytes, clean: Callable[[str], str]
+) -> tuple[dict[str, object], list[str]]:
+    """The parsed document with every text of it cleaned, and the JSON pointers to what changed.
+
+    The slow way, for the rare document that needs it.
+    """
     pointers: list[str] = []
     fields: dict[str, object] = orjson.loads(document)
     for key, value in fields.items():
@@ -167,6 +174,17 @@ def _walk(value: object, pointer: str, clean: Callable[[str], str], pointers: li
     if isinstance(value, list):
         return [_walk(inner, f"{pointer}/{i}", clean, pointers) for i, inner in enumerate(value)]
     return value
+
+
+def differences(before: object, after: object, at: str = "") -> list[str]:
+    """JSON pointers to what differs between two values of the same build."""
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        pairs = [(f"{at}/{escape(key)}", before[key], after[key]) for key in before]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = [(f"{at}/{i}", *both) for i, both in enumerate(zip(before, after, strict=True))]
+    else:
+        return [] if before == after else [at]
+    return [pointer for here, b, a in pairs for pointer in differences(b, a, here)]
 
 
 def mask_bytes(data: bytes, secrets: list[bytes]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .records import Answered, Body, Finished, Opened
+from .rules import Masker
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Recorded:
     answered: Answered | None = None
     finished: Finished | None = None
     secrets: list[bytes] | None = field(default_factory=list)
+    masker: Masker | None = None  # of what the configuration wants hidden
     altered: bool = False  # a chunk was masked for good: its hash cannot be told
 
     def request_body(self) -> tuple[bytes, Body]:

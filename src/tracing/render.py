@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -107,12 +108,12 @@ def document(fields: dict[str, object]) -> bytes:
         return orjson.dumps(plain(fields), option=_DOCUMENT)
 
 
-def masked_document(data: bytes, secrets: list[bytes]) -> bytes:
-    """A rendered document again, with every echo of a secret masked and told in `redactions`."""
-    fields, pointers = mask_document(data, secrets)
+def masked_document(data: bytes, clean: Callable[[str], str]) -> bytes:
+    """A rendered document again, with every text in it cleaned, and that told in `redactions`."""
+    fields, pointers = mask_document(data, clean)
     redactions = fields["redactions"]
     assert isinstance(redactions, list)  # noqa: S101 - we have written it
-    redactions += pointers
+    redactions += [pointer for pointer in pointers if pointer not in redactions]
     for part in ("request", "response"):
         message = fields[part]
         if isinstance(message, dict):

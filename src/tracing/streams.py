@@ -11,6 +11,8 @@ from ..proxy.providers.values import StreamAssembler, StreamEvent, StreamParser
 from . import render
 from .bodies import Limits
 from .decoding import DecodeError, Decoder, TooLarge
+from .masked_streams import hide_events, mask_events
+from .rules import Masker
 
 
 class Stream:
@@ -25,6 +27,7 @@ class Stream:
         "decoded_bytes",
         "events",
         "first_token_ms",
+        "masked",
         "overflowed",
         "protocol",
         "terminal",
@@ -38,6 +41,7 @@ class Stream:
         self.decoded_bytes = 0
         self.cut: str | None = None
         self.overflowed = False
+        self.masked: list[int] = []  # which events have lost something
         self.terminal: bool | None = None
 
 
@@ -48,6 +52,7 @@ def read_stream(
     content_encoding: str | None,
     chunks: Sequence[tuple[float, bytes]],
     limits: Limits,
+    masker: Masker | None = None,
 ) -> Stream | None:
     """The stream in these chunks, each with the ms it arrived at; None if this is no stream, or is
     compressed in a way that cannot be undone (then it is shown as any body is)."""
@@ -61,7 +66,10 @@ def read_stream(
         if decoded is None:
             return None
         chunks = decoded
-    _read(stream, parser, chunks)
+    if masker is not None:
+        _read_masked(stream, parser, chunks, masker)
+    else:
+        _read(stream, parser, chunks)
     stream.overflowed = parser.overflowed
     if stream.assembler is not None:
         stream.terminal = stream.assembler.terminal
@@ -111,3 +119,33 @@ def _read(stream: Stream, parser: StreamParser, chunks: Sequence[tuple[float, by
         if assembler is not None:
             assembler.feed(event)
     stream.events = render.events(lines)
+
+
+def _read_masked(
+    stream: Stream, parser: StreamParser, chunks: Sequence[tuple[float, bytes]], masker: Masker
+) -> None:
+    """The slow way: what the configuration wants hidden may stand over several events, so all of
+    them are masked before the first is read."""
+    times: list[float] = []
+    events: list[StreamEvent] = []
+    t = 0.0
+    for t, chunk in chunks:
+        stream.decoded_bytes += len(chunk)
+        events += parser.feed(chunk)
+        times += [t] * (len(events) - len(times))
+    events += parser.close()
+    times += [t] * (len(events) - len(times))
+    before = [event.raw for event in events]
+    mask_events(masker, events)
+    if (assembler := stream.assembler) is not None:
+        for t, event in zip(times, events, strict=True):
+            assembler.feed(event)
+            if stream.first_token_ms is None and assembler.model_output:
+                stream.first_token_ms = t
+        if masker.mask_value(assembler.message()):
+            # Put together they say more than was seen in them: then none may be shown.
+            hide_events(events)
+    stream.masked = [n for n, event in enumerate(events) if event.raw != before[n]]
+    stream.events = render.events(
+        [render.event(b"%.3f" % t, e.raw, e.complete) for t, e in zip(times, events, strict=True)]
+    )
