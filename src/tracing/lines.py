@@ -11,6 +11,7 @@ import re
 import select
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 STYLES = ("terminal", "logfmt", "json", "off")
 _PIPE_BYTES = 4096  # written at one go or not at all (PIPE_BUF)
@@ -110,8 +111,12 @@ def _seconds(ms: object) -> str:
 
 
 def _stamp(unix_ns: int) -> str:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_ns // 1_000_000_000))
-    return f"{stamp}.{unix_ns // 1_000_000 % 1000:03d}Z"
+    return f"{_second(unix_ns // 1_000_000_000)}.{unix_ns // 1_000_000 % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(unix_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
 
 
 def _fields(summary: dict[str, object], name: str, received_ns: int) -> dict[str, object]:
@@ -126,14 +131,26 @@ def _fields(summary: dict[str, object], name: str, received_ns: int) -> dict[str
 
 def _logfmt(summary: dict[str, object], name: str, received_ns: int) -> str:
     fields = _fields(summary, name, received_ns)
-    return " ".join([f"{k}={_value(v)}" for k, v in fields.items() if v is not None])
+    del fields["trace"], fields["time"]
+    told = " ".join(
+        [
+            f"{key}={value if type(value) in _BARE else _value(value)}"
+            for key, value in fields.items()
+            if value is not None
+        ]
+    )
+    # These two need no quotes and never come again.
+    return f"time={_stamp(received_ns)} {told} trace={name}"
 
 
+_BARE = (int, float)
+
+
+@lru_cache(maxsize=512)
 def _value(value: object) -> str:
+    """Quoted where it must be. Words come again: providers, models, causes."""
     text = str(value)
-    if not text or _QUOTED.search(text):
-        return json.dumps(text)
-    return text
+    return json.dumps(text) if not text or _QUOTED.search(text) else text
 
 
 def _json(summary: dict[str, object], name: str, received_ns: int) -> str:
