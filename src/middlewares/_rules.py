@@ -32,10 +32,9 @@ def _listed(value: object) -> object:
 
 
 def _period(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number and value not in tuple(_SECONDS):
         raise ValueError("is no period; give second, minute, hour, day or a number of seconds")
-    if isinstance(value, str) and value not in _SECONDS:
-        raise ValueError("is unknown; give second, minute, hour, day or a number of seconds")
     return value
 
 
@@ -142,7 +141,12 @@ class Rule:
     @property
     def reads_body(self) -> bool:
         """Nothing can be said of a request until its body is here."""
-        return self.kind == "tokens" or "model" in self._by or self._models is not None
+        return self.kind == "tokens" or self.needs_models
+
+    @property
+    def needs_models(self) -> bool:
+        """Which models a request names decides where it is counted, or whether."""
+        return "model" in self._by or self._models is not None
 
     def is_for(self, exchange: Exchange) -> bool:
         """Whether key, tier and upstream are those of the rule."""

@@ -32,10 +32,12 @@ NOTHING = Asked(set(), 0, 0)
 
 async def read_request(exchange: Exchange, rules: Sequence[Rule], assumed: int) -> Asked:
     """Read the request's body for the rules that need it. Raises ProxyError if it never ends."""
-    try:
-        models: set[str] | None = await asked_models(exchange)
-    except Unclear:
-        models = None
+    models: set[str] | None = set()
+    if any(rule.needs_models for rule in rules):
+        try:
+            models = await asked_models(exchange)
+        except Unclear:
+            models = None
     if not any(rule.kind == "tokens" for rule in rules):
         return Asked(models, 0, 0)
     method, path = exchange.method.decode("latin-1"), exchange.forward_path.decode("latin-1")
@@ -43,13 +45,20 @@ async def read_request(exchange: Exchange, rules: Sequence[Rule], assumed: int) 
     runs = exchange.provider.is_inference(operation) or (operation == "other" and method == "POST")
     if not runs:
         return Asked(models, 0, 0)
-    try:
-        body = loads(await decoded_body(exchange)) if has_body(exchange) else None
-    except Unclear:
-        body = None
+    body = await _parsed(exchange)
     tokens_in = input_tokens(body)
     tokens_out = 0 if operation in _NO_OUTPUT else output_tokens(body, assumed)
     return Asked(models, tokens_in, max(tokens_in + tokens_out, 1))
+
+
+async def _parsed(exchange: Exchange) -> object | None:
+    """The request's JSON, None where it has none that can be read."""
+    if not has_body(exchange):
+        return None
+    try:
+        return loads(await decoded_body(exchange))
+    except Unclear:
+        return None
 
 
 class Running:

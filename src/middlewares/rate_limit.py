@@ -276,12 +276,13 @@ def _tell(exchange: Exchange, response: Response, ruled: Sequence[Rule], grant: 
             return
     tightest: dict[str, tuple[int, Rule]] = {}
     for rule, left in zip(ruled, grant.remaining, strict=True):
-        if rule.limit.period_s and (rule.kind not in tightest or left < tightest[rule.kind][0]):
-            tightest[rule.kind] = (left, rule)
-    for kind, (left, rule) in tightest.items():
-        response.headers += exchange.provider.rate_limit_headers(
-            kind, rule.limit.amount, left, rule.limit.period_s, time.time()
-        )
+        kind = rule.kind
+        if kind != "concurrent" and (kind not in tightest or left < tightest[kind][0]):
+            tightest[kind] = left, rule
+    tell = exchange.provider.rate_limit_headers
+    for left, rule in tightest.values():
+        limit = rule.limit
+        response.headers += tell(rule.kind, limit.amount, left, limit.period_s, time.time())
 
 
 def _processes_of_uvicorn() -> int:

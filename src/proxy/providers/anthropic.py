@@ -31,6 +31,13 @@ _ERROR_TYPES = {
     529: "overloaded_error",
 }
 
+_LIMIT_NAMES = {
+    kind: [
+        f"anthropic-ratelimit-{kind}-{part}".encode() for part in ("limit", "remaining", "reset")
+    ]
+    for kind in ("requests", "tokens")
+}
+
 
 class Anthropic(Provider):
     """The messages API."""
@@ -60,11 +67,11 @@ class Anthropic(Provider):
         self, kind: str, limit: int, remaining: int, reset_s: float, now_s: float
     ) -> list[Header]:
         """https://docs.anthropic.com/en/api/rate-limits#response-headers"""
-        prefix = f"anthropic-ratelimit-{kind}"
+        names = _LIMIT_NAMES[kind]
         return [
-            (f"{prefix}-limit".encode(), b"%d" % limit),
-            (f"{prefix}-remaining".encode(), b"%d" % remaining),
-            (f"{prefix}-reset".encode(), _rfc3339(ceil(now_s + reset_s))),
+            (names[0], b"%d" % limit),
+            (names[1], b"%d" % remaining),
+            (names[2], _rfc3339(ceil(now_s + reset_s))),
         ]
 
     def error_body(self, status: int, code: str, message: str, request_id: str) -> bytes:

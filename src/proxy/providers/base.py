@@ -46,6 +46,12 @@ _ERROR_TYPES = {
 }
 
 
+_LIMIT_NAMES = {
+    kind: [f"x-ratelimit-{part}-{kind}".encode() for part in ("limit", "remaining", "reset")]
+    for kind in ("requests", "tokens")
+}
+
+
 class Provider:
     """One kind of upstream. Stateless: one instance serves all requests of its type."""
 
@@ -164,10 +170,11 @@ class Provider:
         epoch.
         """
         del now_s
+        names = _LIMIT_NAMES[kind]
         return [
-            (f"x-ratelimit-limit-{kind}".encode(), b"%d" % limit),
-            (f"x-ratelimit-remaining-{kind}".encode(), b"%d" % remaining),
-            (f"x-ratelimit-reset-{kind}".encode(), duration(reset_s)),
+            (names[0], b"%d" % limit),
+            (names[1], b"%d" % remaining),
+            (names[2], duration(reset_s)),
         ]
 
     # --- errors ------------------------------------------------------------------------------
