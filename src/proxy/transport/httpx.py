@@ -103,12 +103,10 @@ class HttpxTransport:
             f"{upstream.scheme}://{upstream.host_header.decode()}/",
             headers=[(name, value) for name, value in out.headers],
             content=_content(exchange, out) if framed else None,
-            extensions={
-                "target": out.target,  # httpx would tidy the path (reliability 11)
-                # Reading has limits of its own here: for the head, and between two pieces.
-                "timeout": httpx.Timeout(None, connect=self._limits.connect_s).as_dict(),
-            },
+            # Reading has limits of its own here: for the head, and between two pieces.
+            extensions={"timeout": httpx.Timeout(None, connect=self._limits.connect_s).as_dict()},
         )
+        request.url = _ExactURL(request.url, out.target)
         if not framed:
             request.headers.pop("content-length", None)  # 18: httpx gives a bare POST one
         exchange.t_sent = monotonic()
@@ -127,6 +125,19 @@ class HttpxTransport:
             await answer.aclose()
             raise BadResponse(f"the upstream's answer cannot be trusted: {problem}")
         return answer
+
+
+class _ExactURL(httpx.URL):
+    """httpx tidies a path (reliability 11). Its "target" extension would be exact too, but an
+    outgoing proxy gets it in place of the address it has to know, and of that in a CONNECT."""
+
+    def __init__(self, url: httpx.URL, target: bytes) -> None:
+        super().__init__(url)
+        self._target = target
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
 
 
 def _content(exchange: Exchange, out: Outgoing) -> bytes | Upload:
