@@ -9,6 +9,7 @@ import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -121,6 +122,8 @@ class Application:
             lost = counts.get("trace.dropped", 0) + counts.get("trace.failed", 0)
             if lost:
                 line += f", {lost} LOST"
+            if counts["trace.pending"]:
+                line += f", {counts['trace.pending']} still in the journal for the next start"
         return line
 
     def _health(self) -> tuple[int, bytes]:
@@ -180,7 +183,7 @@ def build(settings: Settings) -> Application:
 
 def _upstream(u: UpstreamSettings) -> Upstream:
     provider = get_provider(u.type)
-    base_url = (u.base_url or provider.default_base_url or "").rstrip("/")
+    base_url = u.base_url or provider.default_base_url or ""
     scheme, host, port, path = split_base(base_url)
     return Upstream(
         name=u.name,
@@ -192,6 +195,7 @@ def _upstream(u: UpstreamSettings) -> Upstream:
         port=port,
         host_header=host_header(scheme, host, port),
         base_path=path,
+        base_query=urlsplit(base_url).query.encode(),
         api_key=u.api_key.get_secret_value() if u.api_key else None,
         key_label="config" if u.api_key else None,
         extra_headers=tuple(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 import time
 from types import FrameType
 
 import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
 from uvicorn.supervisors import Multiprocess
 
 from ..app import Application, build
@@ -40,6 +42,8 @@ def serve(loaded: Loaded, given: Given) -> int:
     """Serve until SIGINT or SIGTERM; the exit code. Raises ConfigError."""
     settings = loaded.settings
     set_up_logging(settings.log_level, secrets=secrets_of(settings))
+    for sig in HANDLED_SIGNALS:  # until the server's own handlers stand: nothing runs yet
+        signal.signal(sig, lambda *_: sys.exit(0))
     try:
         sockets = listen(settings.host, settings.port)
     except ListenError as error:

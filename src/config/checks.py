@@ -14,7 +14,7 @@ from ..utils.addresses import is_loopback
 from .errors import Loc, Problem
 from .explain import show
 from .middlewares import inspect_middleware
-from .settings import MiddlewareSpec, Settings
+from .settings import Settings
 from .upstreams import check_upstreams, with_addresses
 
 

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from ..utils.redaction import redact_query
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2 token
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -49,9 +51,12 @@ def _base_url(value: str) -> str:
     parts = _address(value, ("http", "https"))
     if parts.username is not None or parts.password is not None:
         raise ValueError("holds a user or password; take it out and use api_key or headers")
-    if "?" in value or "#" in value:
-        raise ValueError("holds a query or fragment; end it at the path (a key belongs in api_key)")
-    return value.rstrip("/")
+    if "#" in value:
+        raise ValueError("holds a fragment; end it before the #")
+    if redact_query(parts.query.encode())[0] != parts.query.encode():
+        raise ValueError("holds a key in its query; take it out and use api_key")
+    path, mark, query = value.partition("?")
+    return path.rstrip("/") + mark + query
 
 
 def _address(value: str, schemes: tuple[str, ...]) -> SplitResult:

@@ -126,6 +126,7 @@ class Upstream:
     api_key: str | None
     key_label: str | None
     extra_headers: tuple[Header, ...]
+    base_query: bytes = b""  # goes before the request's own
 
 
 @dataclass(slots=True)

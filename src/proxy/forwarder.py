@@ -120,6 +120,8 @@ def outgoing(exchange: Exchange, upstream: Upstream) -> Outgoing:
         headers, query = upstream.provider.sign(headers, query, upstream.api_key)
     if upstream.extra_headers:
         headers = _edited(headers, upstream.extra_headers)
+    if upstream.base_query:
+        query = upstream.base_query + b"&" + query if query else upstream.base_query
     body = exchange.new_body
     if body is not None:
         headers = [pair for pair in headers if pair[0].lower() not in _FRAMING]

@@ -158,6 +158,8 @@ class Gateway:
         if task is None:
             return
         _overrule(exchange, cause, detail)
+        if not exchange.body.complete and exchange.status is None:
+            exchange.phase = Phase.REQUEST  # whatever of it had been sent on by then
         if getcoroutinestate(cast(_Coroutine, task.get_coro())) == CORO_CREATED:
             exchange.refusal = (499, cause.value, detail)
             asyncio.get_running_loop().call_soon(task.cancel)

@@ -110,6 +110,7 @@ class ServerProtocol(asyncio.Protocol):
         self.deadline = NEVER
 
         # the request being read
+        self._fed = b""  # what the parser is being fed
         self._target = b""
         self._headers: list[Header] = []
         self._head_bytes = 0
@@ -176,6 +177,7 @@ class ServerProtocol(asyncio.Protocol):
             self._head_bytes += len(data)
         elif reading is LINGER:
             return
+        self._fed = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -183,6 +185,7 @@ class ServerProtocol(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if self._problem is None:
                 self._problem = (400, f"this is not valid HTTP/1.1: {error}")
+        self._fed = b""
         if self._problem is not None:
             self._refuse(*self._problem)
         elif self._reading is BODY:
@@ -238,6 +241,8 @@ class ServerProtocol(asyncio.Protocol):
             return
         limits = self._limits
         version = _VERSIONS.get(self._parser.get_http_version(), b"")
+        if version != b"1.1" and b" RTSP/" in self._fed:  # llhttp takes it for HTTP
+            version = b""
         method = self._parser.get_method()
         chunked = continues = False
         hosts = lengths = announced = 0

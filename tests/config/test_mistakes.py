@@ -271,8 +271,7 @@ ROWS = [
         c(
             2,
             (
-                "upstreams.0.base_url: holds a query or fragment; end it at the path"
-                " (a key belongs in api_key)"
+                "upstreams.0.base_url: holds a key in its query; take it out and use api_key"
             ),
         ),
     ),
