@@ -24,7 +24,7 @@ from .segments import SEGMENT_BYTES, Segment, SegmentMaker
 
 log = logging.getLogger("llmtap.tracing")
 
-SEGMENTS_AHEAD = 2
+SEGMENTS_AHEAD = 3
 # A record is cut into pieces of this size at most (bodies only: heads are far below it).
 PIECE_BYTES = 1 << 20
 # Memory for what comes while no segment is ready: bodies may take half of it, new requests three
