@@ -24,7 +24,7 @@ class ULIDs:
 
     def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._clock_ns = clock_ns
-        self._bits = random.SystemRandom().getrandbits
+        self._bits = random.Random().getrandbits  # noqa: S311 (no secret); seeded by the system
         self._ms = -1
         self._prefix = ""
         self._count = 0
