@@ -30,7 +30,7 @@ async def asked_models(exchange: Exchange) -> set[str]:
     Reads the whole body, decoded under a cap. Raises `Unclear`, and ProxyError if it never ends.
     """
     path = exchange.forward_path.decode("latin-1")
-    if ".." in unquote(path):
+    if ".." in path or ("%" in path and ".." in unquote(path)):
         raise Unclear("the path has dot segments")
     body = _parsed(await decoded_body(exchange)) if has_body(exchange) else None
     model = exchange.provider.request_model

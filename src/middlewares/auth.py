@@ -166,11 +166,11 @@ class Auth:
         """
         found: ClientKey | None = None
         first = _QUERY
-        keeps = exchange.upstream is not None and exchange.upstream.api_key is not None
-        for name, value in exchange.headers:
-            place = self._places[name]
-            if not place:
-                continue
+        upstream = exchange.upstream
+        keeps = upstream is not None and upstream.api_key is not None
+        places = self._places
+        for name, value in [pair for pair in exchange.headers if places[pair[0]]]:
+            place = places[name]
             key = self._ring.find(value if place != _AUTHORIZATION else _bearer(value))
             if key is not None and place < first:
                 found, first = key, place
@@ -203,6 +203,8 @@ class Auth:
 
 def _bearer(value: bytes) -> bytes:
     """The credential of an Authorization header, empty for other schemes."""
+    if value.startswith(b"Bearer "):  # as nearly everyone writes it
+        return value[7:].strip()
     return value[7:].strip() if value[:7].lower() == b"bearer " else b""
 
 

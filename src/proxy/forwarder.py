@@ -175,10 +175,12 @@ def _edited(
     """Replace in place, add at the end, or remove, name by name."""
     for name, value in edits:
         lower = name.lower()
+        if value is None:
+            headers = [pair for pair in headers if pair[0].lower() != lower]
+            continue
         at = next((i for i, pair in enumerate(headers) if pair[0].lower() == lower), len(headers))
         headers = [pair for pair in headers if pair[0].lower() != lower]
-        if value is not None:
-            headers.insert(min(at, len(headers)), (name, value))
+        headers.insert(min(at, len(headers)), (name, value))
     return headers
 
 

@@ -78,9 +78,12 @@ class Masker:
     def spans(self, text: str) -> list[Span]:
         """Where something to be masked stands: in order, none touching another."""
         found = [m.span() for pattern in self._patterns for m in pattern.finditer(text)]
-        for pattern, meant in self._checked:
-            found += [m.span() for m in pattern.finditer(text) if meant is None or meant(m[0])]
-        return _united(found)
+        for pattern, meant, needs in self._checked:
+            for needed in needs:
+                if needed in text:
+                    found += [m.span() for m in pattern.finditer(text) if not meant or meant(m[0])]
+                    break
+        return _united(found) if found else found
 
     def clean(self, text: str) -> str:
         """The text with all patterns masked."""
