@@ -218,6 +218,7 @@ class ResponseBody:
         "_error",
         "_finished",
         "_held",
+        "_held_back",
         "_read",
         "_sink",
         "_source",
@@ -230,6 +231,7 @@ class ResponseBody:
         self._sink: Callable[[bytes], None] | None = None
         self._chunks: list[bytes] | None = None
         self._held = 0
+        self._held_back = False
         self._finished = False
         self._read = False
         self._error: Exception | None = None
@@ -283,7 +285,8 @@ class ResponseBody:
             sink(chunk)
         if not self._finished:
             self._sink = sink
-            self._source.resume_reading()
+            if not self._held_back:  # by what was just written, or by an answer before this one
+                self._source.resume_reading()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if self._error is not None:
@@ -317,10 +320,12 @@ class ResponseBody:
 
     def pause(self) -> None:
         """The client does not take more for now."""
+        self._held_back = True
         if not self._finished:
             self._source.pause_reading()
 
     def resume(self) -> None:
+        self._held_back = False
         if not self._finished:
             self._source.resume_reading()
 

@@ -534,6 +534,23 @@ async def test_malformed_second_request_lets_the_first_be_answered_and_ends():
     no_leaks(served)
 
 
+async def test_malformed_upload_of_the_next_request_does_not_cut_the_stream_before_it():
+    streams = Streams()
+    served = serve(streams)
+    protocol, wire = served.connect()
+    protocol.data_received(request() + request("POST", "/two", TE + b"chunked") + b"1\r\nx")
+    await turns()
+    protocol.data_received(b"not the end of a chunk")
+    assert protocol.deadline == NEVER, "no deadline of what is not read any more"
+    streams.bodies[0].feed(b"1")
+    streams.bodies[0].finish()
+    await turns()
+    assert wire.sent.endswith(b"1\r\n1\r\n0\r\n\r\n")
+    assert statuses(wire.sent) == [200]
+    assert wire.lost
+    no_leaks(served)
+
+
 @pytest.mark.parametrize("stray", [b"\r\n", b"GET /next HT"], ids=["crlf", "half a head"])
 async def test_bytes_behind_a_request_do_not_cut_its_stream(stray: bytes):
     streams = Streams()
@@ -704,7 +721,9 @@ async def test_slow_client_slows_the_upstream_and_is_let_go_when_it_stalls():
     no_leaks(served)
 
 
-@pytest.mark.parametrize("more", [b"\r\n", request(), request("POST", "/", CL + b"10") + b"abc"])
+@pytest.mark.parametrize(
+    "more", [b"\r\n", b"GARBAGE\r\n\r\n", request(), request("POST", "/", CL + b"10") + b"abc"]
+)
 async def test_client_cannot_put_off_its_write_deadline_by_sending_more(more: bytes):
     streams = Streams()
     served = serve(streams)
@@ -717,14 +736,37 @@ async def test_client_cannot_put_off_its_write_deadline_by_sending_more(more: by
     assert protocol.deadline == due
 
 
-async def test_stream_begun_to_a_client_that_is_slow_already_is_paused():
+async def test_stream_begun_to_a_client_that_is_slow_already_is_held_back():
     streams = Streams()
     protocol, _ = serve(streams).connect()
     protocol.data_received(request())
-    protocol.pause_writing()
+    protocol.pause_writing()  # the answer before this one is still in the buffer
     await turns()
-    streams.sources[0].reading = False  # as `pipe` found it
-    assert protocol._response_body is streams.bodies[0]
+    assert not streams.sources[0].reading
+    protocol.resume_writing()
+    assert streams.sources[0].reading
+
+
+async def test_client_that_is_slow_from_the_first_piece_holds_the_upstream_back():
+    source = Source()
+
+    async def answers(_: Exchange) -> Response:
+        return Response(200, [], streamed(source, b"x" * 100_000))
+
+    protocol, wire = serve(answers).connect()
+    real = wire.write
+
+    def fills(data: bytes) -> None:
+        real(data)
+        protocol.pause_writing()  # as asyncio does, from within the write
+
+    wire.write = fills  # type: ignore[method-assign]
+    protocol.data_received(request())
+    await turns()
+    assert wire.sent.count(b"x" * 100_000) == 1
+    assert not source.reading
+    protocol.resume_writing()
+    assert source.reading
 
 
 @pytest.mark.parametrize("how", ["connection: close", "cut", "linger"])

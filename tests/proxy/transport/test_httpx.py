@@ -259,6 +259,20 @@ async def test_head_has_its_own_time_whatever_the_gap_between_pieces_may_be():
             await send(transport, box, attempted(b"GET"))
 
 
+async def test_slow_drip_is_no_stall():
+    """Reliability 55."""
+
+    async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(0.02)
+            writer.write(b"x")
+
+    async with loopback(drips) as box, started(idle_s=0.1) as transport:
+        assert await taken(await send(transport, box, attempted(b"GET"))) == b"x" * 8
+
+
 async def test_full_transport_is_a_503():
     async with loopback(silent) as box, started(connections=1, pool_s=0.01) as transport:
         first = asyncio.ensure_future(send(transport, box, attempted(b"GET")))
