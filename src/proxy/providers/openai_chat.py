@@ -292,8 +292,12 @@ def extend_lists(
 
 def finish_reasons_of(message: Mapping[str, object]) -> list[str]:
     """`finish_reason` of each choice."""
-    reasons = [choice.get("finish_reason") for choice in entries(message.get("choices"))]
-    return [reason for reason in reasons if isinstance(reason, str)]
+    reasons = []
+    for choice in entries(message.get("choices")):
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            reasons.append(reason)
+    return reasons
 
 
 CHAT = Format(usage_of, model_of, finish_reasons_of, {"sse": ChatAssembler})

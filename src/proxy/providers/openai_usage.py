@@ -13,46 +13,47 @@ from .reading import amount, count, mapping, text
 
 
 def read_usage(raw: Mapping[str, object]) -> Usage | None:
-    """Chat's and Responses' names alike; None if no figure is there.
+    """Chat's and Responses' names alike; None if no figure is there. Hot: once per answer.
 
     `cost` is OpenRouter's, in USD (https://openrouter.ai/docs/use-cases/usage-accounting);
     `prompt_cache_hit_tokens` is DeepSeek's (https://api-docs.deepseek.com/api/create-chat-completion).
     """
     if not raw:
         return None
-    details_in = _details(raw, "prompt_tokens_details", "input_tokens_details")
-    details_out = _details(raw, "completion_tokens_details", "output_tokens_details")
-    cached = count(details_in.get("cached_tokens"))
-    reasoning = count(details_out.get("reasoning_tokens"))
+    cached = written = reasoning = None
+    if details := _details(raw, "prompt_tokens_details", "input_tokens_details"):
+        cached = count(details.get("cached_tokens"))
+        written = count(details.get("cache_write_tokens"))
+    if details := _details(raw, "completion_tokens_details", "output_tokens_details"):
+        reasoning = count(details.get("reasoning_tokens"))
+    if cached is None and "prompt_cache_hit_tokens" in raw:
+        cached = count(raw["prompt_cache_hit_tokens"])
     tokens_in = _first(raw, "prompt_tokens", "input_tokens")
-    return Usage(
-        input_tokens=tokens_in,
-        output_tokens=_with_reasoning(raw, tokens_in, reasoning),
-        cache_read_tokens=count(raw.get("prompt_cache_hit_tokens")) if cached is None else cached,
-        cache_write_tokens=count(details_in.get("cache_write_tokens")),
-        reasoning_tokens=reasoning,
-        raw=raw,
-        cost_usd=amount(raw.get("cost")),
-    )
+    tokens_out = _first(raw, "completion_tokens", "output_tokens")
+    if reasoning:
+        tokens_out = _with_reasoning(raw, tokens_in, tokens_out, reasoning)
+    cost = amount(raw["cost"]) if "cost" in raw else None
+    return Usage(tokens_in, tokens_out, cached, written, reasoning, raw, cost)
 
 
 def _with_reasoning(
-    raw: Mapping[str, object], tokens_in: int | None, reasoning: int | None
+    raw: Mapping[str, object], tokens_in: int | None, tokens_out: int | None, reasoning: int
 ) -> int | None:
     """xAI counts reasoning beside `completion_tokens`; its `total_tokens` tells."""
-    tokens_out = _first(raw, "completion_tokens", "output_tokens")
-    if tokens_in is None or tokens_out is None or not reasoning:
+    if tokens_in is None or tokens_out is None:
         return tokens_out
     beside = count(raw.get("total_tokens")) == tokens_in + tokens_out + reasoning
     return tokens_out + reasoning if beside else tokens_out
 
 
-def _details(raw: Mapping[str, object], *names: str) -> Mapping[str, object]:
-    return next((found for name in names if (found := mapping(raw.get(name)))), {})
+def _details(raw: Mapping[str, object], name: str, other: str) -> Mapping[str, object]:
+    return mapping(raw.get(name)) or mapping(raw.get(other))
 
 
-def _first(raw: Mapping[str, object], *names: str) -> int | None:
-    return next((number for name in names if (number := count(raw.get(name))) is not None), None)
+def _first(raw: Mapping[str, object], name: str, other: str) -> int | None:
+    """Of two names for a number the first that tells one."""
+    number = count(raw.get(name))
+    return count(raw.get(other)) if number is None else number
 
 
 def usage_of(body: Mapping[str, object]) -> Usage | None:

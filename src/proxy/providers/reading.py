@@ -63,6 +63,8 @@ def code(value: object) -> str | None:
 
 def count(value: object) -> int | None:
     """A number of tokens: whole and not negative."""
+    if type(value) is int:
+        return value if 0 <= value < 1 << 53 else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if value >= 0 and value == value // 1 and value < 1 << 53 else None
