@@ -52,6 +52,7 @@ class RequestBody:
     """
 
     __slots__ = (
+        "_held_back",
         "_observers",
         "_reading_whole",
         "_sink",
@@ -74,6 +75,7 @@ class RequestBody:
         self._sink: BodySink | None = None
         self._observers: list[Callable[[bytes], None]] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._held_back = False
         self._reading_whole = False
         self.chunks: list[bytes] = []
         self.size = 0
@@ -148,11 +150,13 @@ class RequestBody:
             sink.end_body()
             return
         self._sink = sink
-        self._source.resume_reading()
+        if not self._held_back:  # by what was just written
+            self._source.resume_reading()
 
     def detach(self) -> None:
         """Let go of the sink: what still comes is held again or, at the end, thrown away."""
         self._sink = None
+        self._held_back = False
 
     async def read(self) -> bytes:
         """The whole body. It stays here and is forwarded as it came.
@@ -193,9 +197,11 @@ class RequestBody:
 
     def pause(self) -> None:
         """The upstream does not take more for now."""
+        self._held_back = True
         self._source.pause_reading()
 
     def resume(self) -> None:
+        self._held_back = False
         self._source.resume_reading()
 
     def _wake(self) -> None:

@@ -88,6 +88,25 @@ def test_client_is_paused_while_nobody_takes_its_body_and_resumed_when_somebody_
     assert source.reading
 
 
+def test_sink_that_is_full_from_the_first_piece_holds_the_client_back():
+    body, source = request_body()
+
+    class Fills(Sink):
+        def write_body(self, chunk: bytes) -> None:
+            super().write_body(chunk)
+            body.pause()  # as asyncio does, from within the write
+
+    body.feed(b"x" * HIGH_WATER * 2)
+    body.attach(Fills())
+    assert not source.reading
+    body.resume()
+    assert source.reading
+    body.pause()
+    body.detach()
+    body.attach(Sink())
+    assert source.reading, "the next one has room"
+
+
 def test_reading_the_whole_body_does_not_pause_the_client():
     async def scenario() -> None:
         body, source = request_body()
