@@ -121,6 +121,8 @@ class RequestBody:
     def end(self) -> None:
         """The body is complete."""
         self.complete = True
+        if self.size > HIGH_WATER:  # it may have been paused: from here on, to notice it leaving
+            self._source.resume_reading()
         if self._sink is not None:
             self._sink.end_body()
         self._wake()
@@ -198,7 +200,8 @@ class RequestBody:
     def pause(self) -> None:
         """The upstream does not take more for now."""
         self._held_back = True
-        self._source.pause_reading()
+        if not self.complete:
+            self._source.pause_reading()
 
     def resume(self) -> None:
         self._held_back = False

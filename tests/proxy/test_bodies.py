@@ -107,6 +107,21 @@ def test_sink_that_is_full_from_the_first_piece_holds_the_client_back():
     assert source.reading, "the next one has room"
 
 
+@pytest.mark.parametrize("taken", [False, True])
+def test_client_whose_body_is_whole_is_read_from_so_that_its_leaving_is_noticed(taken: bool):
+    body, source = request_body()
+    if taken:
+        body.attach(Sink())
+    body.feed(b"x" * HIGH_WATER * 2)
+    if taken:
+        body.pause()
+    assert not source.reading
+    body.end()
+    assert source.reading
+    body.pause()
+    assert source.reading
+
+
 def test_reading_the_whole_body_does_not_pause_the_client():
     async def scenario() -> None:
         body, source = request_body()

@@ -669,6 +669,18 @@ async def test_client_that_leaves_before_the_answer(
     no_leaks(served)
 
 
+async def test_client_with_a_large_body_is_heard_leaving_while_it_waits():
+    """Reliability 43."""
+    served = serve(waits, body_bytes=1 << 30)
+    protocol, wire = served.connect()
+    protocol.data_received(request(body=b"x" * 200_000))
+    await turns()
+    assert wire.reading, "else its FIN would not be seen"
+    wire.lose()
+    await turns()
+    no_leaks(served)
+
+
 async def test_client_that_leaves_mid_stream_lets_the_upstream_go():
     """Reliability 41."""
     streams = Streams()
