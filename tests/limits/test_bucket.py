@@ -155,6 +155,18 @@ def test_a_burst_before_and_after_an_edge_is_one_burst() -> None:
     assert admitted(store, limit, 20) == 10
 
 
+def test_charges_that_share_an_entry_are_not_forgotten_with_its_first() -> None:
+    clock = Clock(0.0)
+    store, limit = MemoryStore(clock), Limit(10, 60.0)
+    assert admitted(store, limit, 1) == 1
+    clock.now = 0.9
+    assert admitted(store, limit, 20) == 9
+    clock.now = 60.5  # in the minute before there were nine
+    assert admitted(store, limit, 20) <= 1
+    clock.now = 60.95
+    assert admitted(store, limit, 20) >= 9
+
+
 def test_refused_requests_do_not_push_the_next_admission_away() -> None:
     clock = Clock()
     store, limit = MemoryStore(clock), Limit(1, 60.0)
