@@ -4,7 +4,7 @@
                     └─▶ a whole JSON body ──────────▶ provider ──┘
 
 Nothing is kept of a stream but its figures: of its events only those that hold some are parsed
-(one look for a word, 0.1 us, where parsing each costs 4), and what they add up to is begun anew
+(a look for a word instead of parsing each), and what they add up to is begun anew
 before it grows. An unstreamed body is gathered, up to a bound.
 """
 
