@@ -26,6 +26,7 @@ from .proxy.providers import get_provider
 from .proxy.transport.base import Transport, TransportLimits
 from .proxy.transport.native import NativeTransport
 from .proxy.urls import host_header, split_base
+from .utils.addresses import is_loopback
 from .utils.tasks import Sweeper
 from .utils.ulid import ULIDs
 
@@ -61,6 +62,8 @@ class Application:
         }
         self._transports = transports
         self._layers = layers
+        gated = any(getattr(member, "authenticates", False) is True for _, member in layers)
+        self._closed = not (gated or settings.allow_open)
         self._started: list[Stops] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +73,9 @@ class Application:
             own = self.own_answers.get(scope["path"].encode())
             if own is not None and scope["method"] in {"GET", "HEAD"}:
                 await _send_json(send, *own())
+                return
+            if self._closed and _reached_from_beyond(scope):
+                await _send_json(send, 403, _CLOSED)
                 return
             await serve_http(self.gateway, self.server_limits, self.new_id, scope, receive, send)
         else:
@@ -156,6 +162,26 @@ class Application:
         if not self.settings.quiet:
             log.info("stopped: %s", self.closing_line())
         await send({"type": "lifespan.shutdown.complete"})
+
+
+_CLOSED = orjson.dumps(
+    {
+        "error": {
+            "type": "permission_error",
+            "message": "this address is reached by other machines, and nothing asks them for a key;"
+            " put auth into middlewares, or set allow_open",
+        }
+    }
+)
+
+
+def _reached_from_beyond(scope: Scope) -> bool:
+    """Under a server of one's own (`uvicorn src.main:app --host 0.0.0.0`) nobody has told us where
+    it listens, so each connection is asked: which of our addresses did it come to?"""
+    server = scope.get("server")
+    if server is None or server[1] is None:  # a Unix socket
+        return False
+    return not is_loopback(server[0])
 
 
 def build(settings: Settings) -> Application:

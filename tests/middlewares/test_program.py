@@ -87,11 +87,9 @@ def test_limit_of_the_model_decides(
 def test_lines_in_config_yaml_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("keys.yaml").write_text(f"keys:\n  - {{label: a, hash: '{hash_key(new_key())}'}}\n")
-    shown = re.findall(
-        r"^#   (- (?:auth|tag|body_limit|redact): .*)$",
-        (ROOT / "config.yaml").read_text(),
-        re.MULTILINE,
-    )
+    text = (ROOT / "config.yaml").read_text()
+    lines = [line.removeprefix("#   ") for line in text.splitlines()]
+    shown = [x for x in lines if re.match(r"- (auth|tag|body_limit|redact): ", x)]
     assert len(shown) == 4
     for line in shown:
         ((name, options),) = yaml.safe_load(line)[0].items()
