@@ -46,7 +46,10 @@ class Middleware(Protocol):
     once at most.
 
     A class may have `Options`, a frozen pydantic model, `async start()` and `async stop()`. It is
-    constructed with (options, services), which must do nothing but store.
+    constructed with (options, services), which must do nothing but store. `authenticates = True`
+    says that it lets nobody in without a key: only with such a one, or when told to, the program
+    listens beyond this machine. `check(options, settings)`, a class method, may tell what is wrong
+    with the options in these settings, as texts `problem; what to do`.
     """
 
     async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response: ...
@@ -77,6 +80,7 @@ __all__ = [
     "CallNext",
     "Counts",
     "Exchange",
+    "MaskRules",
     "Middleware",
     "Response",
     "Services",
