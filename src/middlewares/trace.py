@@ -293,14 +293,16 @@ class _Recording:
         header stands more or less often than it did."""
         if self._changes is None:
             gone, new, repeated = _difference(exchange.headers, sent.headers)
-            masked_gone, masked_new = self._secrets.mask(gone), self._secrets.mask_headers(new)
-            self._changes = masked_gone, masked_new, repeated
+            self._changes = (*self._secrets.mask_changes(gone, new), repeated)
         return self._changes
 
     def _forwarded(
         self, exchange: Exchange, sent: Forwarded
     ) -> tuple[bytes, tuple[Header, ...], tuple[Header, ...], bool, bool, str | None, bool]:
         gone, new, repeated = self._compare(exchange, sent)
+        if b"=" in sent.target:  # its query may add a secret, and `new` may be everybody's
+            new = new.copy()
+            self._changes = gone, new, repeated
         origin = b"%b://%b" % (sent.upstream.scheme.encode(), sent.upstream.host_header)
         tail = (
             exchange.forward_path + b"?" + exchange.query
@@ -436,6 +438,8 @@ def _difference(
     often. What passes is the same object on both sides, so that few are left to be compared."""
     if len(received) == len(sent):
         differing = [pair for pair in zip(received, sent, strict=True) if pair[0] is not pair[1]]
+        if len(differing) == 1 and differing[0][0] != differing[0][1]:  # Host, and nothing else
+            return (differing[0][0],), (differing[0][1],), False
         before, after = {a for a, _ in differing}, {b for _, b in differing}
         left_in, left_out = len(differing), len(differing)
     else:

@@ -33,6 +33,7 @@ SALT_BYTES = 32
 
 _PLAIN, _SECRET, _LENGTH, _URL, _UNKNOWN = 0, 1, 2, 3, 4
 _KNOWN_NAMES = 4096
+_KNOWN_CHANGES = 1024
 _KNOWN_SECRETS = 4096
 
 
@@ -62,6 +63,13 @@ class MaskedHead:
     fingerprint: str | None = None
     content_length: int | None = None
 
+    def copy(self) -> MaskedHead:
+        """One of its own, to be added to."""
+        head = MaskedHead()
+        head.headers, head.secrets = self.headers, self.secrets
+        head.fingerprint, head.content_length = self.fingerprint, self.content_length
+        return head
+
     def numbers(self) -> tuple[int, ...]:
         """The secrets' numbers."""
         return tuple([secret.number for secret in self.secrets])
@@ -82,6 +90,7 @@ class SecretTable:
         self._names: dict[bytes, int] = {}
         self._secrets: dict[Header, Secret] = {}
         self._last_number = 0
+        self._changes: dict[tuple[Header, Header], tuple[tuple[Header, ...], MaskedHead]] = {}
 
     def mask_headers(self, headers: Sequence[Header]) -> MaskedHead:
         """Hot, once per request: one dict look-up per header that is not secret."""
@@ -106,6 +115,20 @@ class SecretTable:
             if kind_of(header[0], _UNKNOWN) != _PLAIN:
                 return self.mask_headers(headers).headers
         return headers
+
+    def mask_changes(
+        self, gone: tuple[Header, ...], new: tuple[Header, ...]
+    ) -> tuple[tuple[Header, ...], MaskedHead]:
+        """`mask` of what was not sent on, `mask_headers` of what was sent in addition. Mostly both
+        are one Host header, which comes again and again."""
+        if len(gone) != 1 or len(new) != 1:
+            return self.mask(gone), self.mask_headers(new)
+        known = self._changes.get((gone[0], new[0]))
+        if known is None:
+            known = self.mask(gone), self.mask_headers(new)
+            if not known[1].secrets and known[0] == gone and len(self._changes) < _KNOWN_CHANGES:
+                self._changes[gone[0], new[0]] = known
+        return known
 
     def mask_response_headers(self, headers: Sequence[Header]) -> MaskedHead:
         """As `mask_headers`, but what a server sets (cookies) is not looked for elsewhere."""
