@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 import orjson
 
@@ -27,6 +28,7 @@ UNSEARCHED = "it cannot be looked through for what is to be masked"
 EMPTY_SHA256 = sha256(b"").hexdigest()
 _BOM = codecs.BOM_UTF8
 _JSON_BEGINS = frozenset(b"{[")
+_INDENT: Final = orjson.OPT_INDENT_2
 
 _DIGITS = bytes.maketrans(
     bytes(range(256)), bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
@@ -43,75 +45,98 @@ class Limits:
 
 
 class BodyPart:
-    """A body as shown, and what was learned on the way.
+    """A body as the trace shows it: the schema's keys, and what was learned on the way.
 
-    `fields`: the schema's keys; `parsed`: the JSON value or None; `file`: bytes that belong into a
-    file beside the trace; `masked`: JSON pointers into `value`.
+    `parsed`: the JSON value or None; `file`: bytes that belong into a file beside the trace;
+    `masked`: JSON pointers into `value`. `sha256` None: unknown.
     """
 
-    __slots__ = ("fields", "file", "masked", "parsed")
+    __slots__ = (
+        "content_encoding",
+        "content_type",
+        "decoded_bytes",
+        "file",
+        "kind",
+        "masked",
+        "parsed",
+        "sha256",
+        "truncated",
+        "value",
+        "wire_bytes",
+    )
 
-    def __init__(self, fields: dict[str, object]) -> None:
-        self.fields = fields
+    def __init__(
+        self,
+        content_type: str | None,
+        content_encoding: str | None,
+        wire_bytes: int,
+        sha256: str | None,
+        truncated: dict[str, object] | None,
+    ) -> None:
+        self.kind = "empty"
+        self.value: object = None
+        self.content_type = content_type
+        self.content_encoding = content_encoding
+        self.wire_bytes = wire_bytes
+        self.decoded_bytes: int | None = 0
+        self.sha256 = sha256
+        self.truncated = truncated
         self.parsed: object | None = None
         self.file: bytes | None = None
         self.masked: list[str] = []
 
+    def fields(self) -> dict[str, object]:
+        """The schema's keys."""
+        return {
+            "kind": self.kind,
+            "value": self.value,
+            "content_type": self.content_type,
+            "content_encoding": self.content_encoding,
+            "wire_bytes": self.wire_bytes,
+            "decoded_bytes": self.decoded_bytes,
+            "sha256": self.sha256,
+            "truncated": self.truncated,
+        }
 
-@dataclass(slots=True)
-class Wire:
-    """What is known of a body on the wire. `sha256` None: unknown; `lost`: why `data` is short."""
-
-    data: bytes
-    wire_bytes: int
-    sha256: str | None
-    content_type: str | None
-    content_encoding: str | None
-    lost: str | None = None
+    def omit(self, reason: str | None) -> None:
+        """Leave the value out; without a reason where it stands elsewhere in the trace."""
+        self.kind = "omitted"
+        self.value = None
+        if reason is not None:
+            self.truncated = {"kept_bytes": 0, "reason": reason}
 
 
-def body_part(
-    wire: Wire, limits: Limits, depth: int, mask: bool = False, masker: Masker | None = None
-) -> BodyPart:
-    """The body's part of the document, its JSON value indented for `depth`.
+def show(
+    part: BodyPart,
+    data: bytes,
+    limits: Limits,
+    depth: int,
+    mask: bool = False,
+    masker: Masker | None = None,
+) -> None:
+    """Show what was kept of the body as it was on the wire, a JSON value indented for `depth`.
 
     `mask`: hide string values under names like api_key and password. `masker`: what the
     configuration wants hidden.
     """
-    truncated = None
-    if wire.lost is not None:
-        truncated = {"kept_bytes": len(wire.data), "reason": wire.lost}
-    fields: dict[str, object] = {
-        "kind": "empty",
-        "value": None,
-        "content_type": wire.content_type,
-        "content_encoding": wire.content_encoding,
-        "wire_bytes": wire.wire_bytes,
-        "decoded_bytes": 0,
-        "sha256": wire.sha256,
-        "truncated": truncated,
-    }
-    part = BodyPart(fields)
-    if not wire.data:
-        if wire.wire_bytes:
-            fields["kind"], fields["decoded_bytes"] = "omitted", None
-        return part
-    data = wire.data
-    if wire.content_encoding is not None:
-        decoded = _decode(wire, limits, fields)
+    if not data:
+        if part.wire_bytes:
+            part.kind, part.decoded_bytes = "omitted", None
+        return
+    if part.content_encoding is not None:
+        decoded = _decode(part, data, limits)
         if decoded is None:
             if masker is not None:
-                omitted(fields, UNSEARCHED)
+                part.omit(UNSEARCHED)
             else:
                 _show_binary(part, data)
-            return part
+            return
         data = decoded
-    fields["decoded_bytes"] = len(data) if fields["truncated"] is None else None
+    part.decoded_bytes = len(data) if part.truncated is None else None
     if masker is not None:
         _show_masked(part, data, depth, mask, masker)
-        return part
-    _show(part, data, depth, mask)
-    return part
+    else:
+        _show(part, data, depth, mask)
 
 
 def _show(part: BodyPart, data: bytes, depth: int, mask: bool) -> None:
@@ -122,39 +147,31 @@ def _show(part: BodyPart, data: bytes, depth: int, mask: bool) -> None:
 def _show_masked(part: BodyPart, data: bytes, depth: int, mask: bool, masker: Masker) -> None:
     """The slow way: what the configuration wants hidden is hidden first, so that nothing that is
     read out of the body (a model, a session) can hold it."""
-    masked = masker.mask_body(data, is_json="json" in str(part.fields["content_type"]))
+    masked = masker.mask_body(data, is_json="json" in (part.content_type or ""))
     if masked is None:
-        omitted(part.fields, UNSEARCHED)
+        part.omit(UNSEARCHED)
         return
     _show(part, masked, depth, mask)
     if masked == data:
         return
-    if part.fields["kind"] == "json":
+    if part.kind == "json":
         before = render.loads(data.removeprefix(_BOM))
         part.masked = differences(before, part.parsed)
     else:
         part.masked = [""]
 
 
-def omitted(fields: dict[str, object], reason: str | None) -> None:
-    """Leave a body's value out; without a reason where it stands elsewhere in the trace."""
-    fields["kind"] = "omitted"
-    fields["value"] = None
-    if reason is not None:
-        fields["truncated"] = {"kept_bytes": 0, "reason": reason}
-
-
-def _decode(wire: Wire, limits: Limits, fields: dict[str, object]) -> bytes | None:
+def _decode(part: BodyPart, data: bytes, limits: Limits) -> bytes | None:
     """The decoded body or its beginning; None if it cannot be decoded at all."""
     try:
-        decoder = Decoder(wire.content_encoding or "", limits.decoded_bytes, limits.decoded_ratio)
-        return decoder.feed(wire.data)
+        decoder = Decoder(part.content_encoding or "", limits.decoded_bytes, limits.decoded_ratio)
+        return decoder.feed(data)
     except TooLarge as error:
         kept: bytes = error.args[0]
-        fields["truncated"] = {"kept_bytes": len(kept), "reason": "decoded, it is over the limit"}
+        part.truncated = {"kept_bytes": len(kept), "reason": "decoded, it is over the limit"}
         return kept
     except DecodeError:
-        fields["decoded_bytes"] = None  # shown as it was on the wire
+        part.decoded_bytes = None  # shown as it was on the wire
         return None
 
 
@@ -165,7 +182,7 @@ def _show_json(part: BodyPart, data: bytes, depth: int, mask: bool) -> bool:
     if first == 0xEF and data.startswith(_BOM):
         text = data[3:]
         first = text[0] if text else 0
-    if first not in _JSON_BEGINS and "json" not in str(part.fields["content_type"]):
+    if first not in _JSON_BEGINS and "json" not in (part.content_type or ""):
         return False
     try:
         value = orjson.loads(text)
@@ -173,19 +190,19 @@ def _show_json(part: BodyPart, data: bytes, depth: int, mask: bool) -> bool:
         _parse_anyhow(part, text)
         return False
     part.parsed = value
-    if part.fields["truncated"] is not None:
+    if part.truncated is not None:
         return False
     try:
-        rendered = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+        rendered = orjson.dumps(value, option=_INDENT)
     except TypeError:
         return False
     if rendered != text and orjson.dumps(value) != text and _loses(text, rendered):
         return False
     if mask and (masked := mask_fields(value)):
         part.masked = masked
-        rendered = orjson.dumps(value, option=orjson.OPT_INDENT_2)
-    part.fields["kind"] = "json"
-    part.fields["value"] = orjson.Fragment(rendered.replace(b"\n", b"\n" + b"  " * depth))
+        rendered = orjson.dumps(value, option=_INDENT)
+    part.kind = "json"
+    part.value = orjson.Fragment(rendered.replace(b"\n", b"\n" + b"  " * depth))
     return True
 
 
@@ -229,15 +246,15 @@ def _refuse_huge(digits: str) -> int:
 
 
 def _show_text(part: BodyPart, data: bytes, mask: bool) -> bool:
-    text = _text(data, str(part.fields["content_type"] or ""), part.fields["truncated"] is not None)
+    text = _text(data, part.content_type or "", part.truncated is not None)
     if text is None:
         return False
     if mask:
         text, found = mask_fields_in_text(text)
         if found:
             part.masked = [""]
-    part.fields["kind"] = "text"
-    part.fields["value"] = text
+    part.kind = "text"
+    part.value = text
     return True
 
 
@@ -258,8 +275,8 @@ def _text(data: bytes, content_type: str, cut: bool) -> str | None:
 
 def _show_binary(part: BodyPart, data: bytes) -> None:
     if len(data) > FILE_BYTES:
-        part.fields["kind"] = "file"
+        part.kind = "file"
         part.file = data
         return
-    part.fields["kind"] = "base64"
-    part.fields["value"] = base64.b64encode(data).decode()
+    part.kind = "base64"
+    part.value = base64.b64encode(data).decode()

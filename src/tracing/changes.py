@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from orjson import Fragment
+
 from ..utils.redaction import CREDENTIAL_HEADERS, Header
+from .render import indented
 
 _HOP_BY_HOP = (
     b"connection",
@@ -22,7 +27,37 @@ _REASONS: dict[bytes, str] = {
     **dict.fromkeys(_HOP_BY_HOP, "hop by hop"),
     **dict.fromkeys(CREDENTIAL_HEADERS, "signed with the upstream's key"),
 }
+_KEPT = 512
+_DEPTH = 2  # document, forwarded
 _HARMLESS = frozenset(("the upstream's own", "hop by hop", "framing", "for the proxy only"))
+
+
+class HeaderChanges:
+    """`header_changes` rendered, and kept: a client's requests differ in their bodies, not in what
+    becomes of their headers."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[Fragment, bool]] = {}
+
+    def of(
+        self,
+        received: tuple[Header, ...],
+        lower: Mapping[bytes, bytes],
+        gone: tuple[Header, ...],
+        new: tuple[Header, ...],
+        *,
+        repeated: bool,
+    ) -> tuple[Fragment, bool]:
+        """The same; `lower` are the headers received, by their names in lower case. Hot."""
+        # All that it hangs on: the order of what was received, and what Connection names.
+        key = (gone, new, repeated, *lower, lower.get(b"connection"))
+        found = self._known.get(key)
+        if found is None or len(lower) != len(received):  # twice: which one is not in the key
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            changes, real = header_changes(received, gone, new, repeated)
+            found = self._known[key] = Fragment(indented(changes, _DEPTH)), real
+        return found
 
 
 def header_changes(

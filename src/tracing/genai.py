@@ -40,7 +40,8 @@ _PARAMETERS = (
 # Each field with its attribute: one pass over what the body holds, not over what it might.
 _BY_FIELD = {field: name for name, fields in _PARAMETERS for field in fields}
 _NESTED = ("generationConfig", "options")
-_STOPS = ("stop", "stop_sequences", "stopSequences")
+_STOP_FIELDS = ("stop", "stop_sequences", "stopSequences")
+_STOPS = frozenset(_STOP_FIELDS)
 
 
 def attributes(
@@ -75,7 +76,9 @@ def _parameters(found: dict[str, object], fields: Mapping[str, object]) -> None:
         value = fields[field]
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             found[_BY_FIELD[field]] = value
-    for field in _STOPS:
+    if _STOPS.isdisjoint(fields):
+        return
+    for field in _STOP_FIELDS:
         stop = fields.get(field)
         if isinstance(stop, str):
             found["gen_ai.request.stop_sequences"] = [stop]
@@ -102,13 +105,19 @@ def add_response(
     if first_token_ms is not None:
         found["gen_ai.response.time_to_first_chunk"] = round(first_token_ms / 1000, 6)
     if usage is not None:
-        figures = {
-            "gen_ai.usage.input_tokens": usage.input_tokens,
-            "gen_ai.usage.output_tokens": usage.output_tokens,
-            "gen_ai.usage.cache_read.input_tokens": usage.cache_read_tokens,
-            "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
-            "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
-        }
-        found.update({name: value for name, value in figures.items() if value is not None})
+        _add_usage(found, usage)
     if error is not None:
         found["error.type"] = error["type"] or str(error["status"])
+
+
+def _add_usage(found: dict[str, object], usage: Usage) -> None:
+    if usage.input_tokens is not None:
+        found["gen_ai.usage.input_tokens"] = usage.input_tokens
+    if usage.output_tokens is not None:
+        found["gen_ai.usage.output_tokens"] = usage.output_tokens
+    if usage.cache_read_tokens is not None:
+        found["gen_ai.usage.cache_read.input_tokens"] = usage.cache_read_tokens
+    if usage.cache_write_tokens is not None:
+        found["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_write_tokens
+    if usage.reasoning_tokens is not None:
+        found["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning_tokens

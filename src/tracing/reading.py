@@ -14,7 +14,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from ..utils.redaction import MASK
 from . import squeezing
@@ -36,12 +35,12 @@ from .records import (
 from .rules import Masker, MaskRules
 from .segments import FREE_SUFFIX, MOST_FREE, SUFFIX, free_path
 
-_OPEN, _FINISH = int(Kind.OPEN), int(Kind.FINISH)
+# Plain numbers: to look a member up on its enum takes as long as the rest of a loop's round.
+_OPEN, _FINISH, _RESPONSE_HEAD = int(Kind.OPEN), int(Kind.FINISH), int(Kind.RESPONSE_HEAD)
+_REQUEST_CHUNK, _RESPONSE_CHUNK = int(Kind.REQUEST_CHUNK), int(Kind.RESPONSE_CHUNK)
 _MAPPED = 6  # segments mapped at a time
 _OFFSET_BITS = 32
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
-
-Fields = TypeVar("Fields", Opened, Answered, Finished)
 
 
 class OpenExchange:
@@ -49,10 +48,10 @@ class OpenExchange:
 
     __slots__ = ("number", "records", "segments")
 
-    def __init__(self, number: int, record: int) -> None:
+    def __init__(self, number: int, segment: int, record: int) -> None:
         self.number = number
         self.records = array("Q", (record,))
-        self.segments = [record >> _OFFSET_BITS]
+        self.segments = [segment]
 
     def within(self, segment: int) -> range:
         """Which of the records lie in this segment."""
@@ -114,27 +113,28 @@ class JournalReader:
                 return
 
     def _scan_segment(self, mapping: mmap.mmap, limit: int) -> Iterator[OpenExchange]:
-        exchanges = self.open
-        base = self._segment << _OFFSET_BITS
+        exchanges, needed, segment = self.open, self._needed, self._segment
+        base = segment << _OFFSET_BITS
         at = self._at
         last = min(limit, len(mapping) - HEADER_BYTES + 1)
         while at < last:
             _, number, kind, mark, length = GET_HEADER(mapping, at)
-            if length in (0, END_OF_SEGMENT):
+            if not length or length == END_OF_SEGMENT:
                 break
-            self._at = at + length + 7 & ~7
             if kind == _OPEN:
                 if not mark:
-                    exchanges[number] = OpenExchange(number, base | at)
-                    self._needed[self._segment] = self._needed.get(self._segment, 0) + 1
+                    exchanges[number] = OpenExchange(number, segment, base | at)
+                    needed[segment] = needed.get(segment, 0) + 1
             elif (exchange := exchanges.get(number)) is not None:
                 exchange.records.append(base | at)
-                if exchange.segments[-1] != self._segment:
-                    exchange.segments.append(self._segment)
-                    self._needed[self._segment] = self._needed.get(self._segment, 0) + 1
+                if exchange.segments[-1] != segment:
+                    exchange.segments.append(segment)
+                    needed[segment] = needed.get(segment, 0) + 1
                 if kind == _FINISH:
+                    self._at = at + length + 7 & ~7
                     yield exchange
-            at = self._at
+            at = at + length + 7 & ~7
+        self._at = at
 
     def _begin(self) -> bool:
         numbers = self._numbers()
@@ -186,34 +186,49 @@ class JournalReader:
     # --- reading ---------------------------------------------------------------------------
 
     def read(self, exchange: OpenExchange) -> Recorded:
-        """All that was recorded of an exchange."""
-        opened: Recorded | None = None
-        for record in exchange.records:
-            found = self._map(record >> _OFFSET_BITS)
-            if found is None:
-                raise FileNotFoundError(f"segment {record >> _OFFSET_BITS} of the journal is gone")
-            mapping, at = found[0], record & _OFFSET_MASK
+        """All that was recorded of an exchange. Hot: the loop over its records."""
+        records = exchange.records
+        recorded = self._begun(records[0])
+        request, response = recorded.request, recorded.response
+        segment, mapping = -1, None
+        for record in records[1:]:
+            if record >> _OFFSET_BITS != segment or mapping is None:
+                segment = record >> _OFFSET_BITS
+                mapping = self._mapping(segment)
+            at = record & _OFFSET_MASK
             t, _, kind, _, length = GET_HEADER(mapping, at)
             payload = mapping[at + HEADER_BYTES : at + length]
-            if opened is None:
-                opened = Recorded(Opened(*_load(payload)), masker=self._masker)
-                self._add_secrets(opened, opened.opened.secrets)
+            if kind == _RESPONSE_CHUNK:
+                response.append((t, payload))
+            elif kind == _REQUEST_CHUNK:
+                request.append(payload)
             else:
-                self._take(opened, kind, t, payload)
-        assert opened is not None  # noqa: S101 - the first record is an OPEN
-        return opened
+                self._take(recorded, kind, t, payload)
+        return recorded
+
+    def _begun(self, record: int) -> Recorded:
+        mapping, at = self._mapping(record >> _OFFSET_BITS), record & _OFFSET_MASK
+        length = GET_HEADER(mapping, at)[-1]
+        opened = Opened(*_load(mapping[at + HEADER_BYTES : at + length]))
+        recorded = Recorded(opened, [], [], None, None, [], self._masker)
+        self._add_secrets(recorded, opened.secrets)
+        return recorded
+
+    def _mapping(self, segment: int) -> mmap.mmap:
+        found = self._map(segment)
+        if found is None:
+            raise FileNotFoundError(f"segment {segment} of the journal is gone")
+        return found[0]
 
     def _take(self, recorded: Recorded, kind: int, t: float, payload: bytes) -> None:
-        if kind == Kind.RESPONSE_CHUNK:
-            recorded.response.append((t, payload))
-        elif kind == Kind.REQUEST_CHUNK:
-            recorded.request.append(payload)
-        elif kind == Kind.RESPONSE_HEAD:
-            recorded.answered = Answered(*_load(payload))
-            self._add_secrets(recorded, recorded.answered.secrets)
-        elif kind == Kind.FINISH:
-            recorded.finished = Finished(*_load(payload))
-            self._add_secrets(recorded, recorded.finished.secrets)
+        if kind == _RESPONSE_HEAD:
+            recorded.answered = answered = Answered(*_load(payload))
+            if answered.secrets != recorded.opened.secrets:
+                self._add_secrets(recorded, answered.secrets)
+        elif kind == _FINISH:
+            recorded.finished = finished = Finished(*_load(payload))
+            if finished.secrets != recorded.opened.secrets:
+                self._add_secrets(recorded, finished.secrets)
         elif kind == Kind.RESPONSE_MASKED:
             recorded.response.append((t, self._restored(recorded, payload)))
         elif kind == Kind.REQUEST_MASKED:
@@ -227,7 +242,10 @@ class JournalReader:
             if texts is None:
                 recorded.secrets = None
                 return
-            recorded.secrets += [text for text in texts if text not in recorded.secrets]
+            if not recorded.secrets:
+                recorded.secrets += texts
+            else:
+                recorded.secrets += [text for text in texts if text not in recorded.secrets]
 
     def _restored(self, recorded: Recorded, payload: bytes) -> bytes:
         """A masked chunk as it was on the wire, if the secrets are known: for its hash, and to

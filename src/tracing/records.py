@@ -17,6 +17,7 @@ and one aligned four-byte store, so a process killed at any instant leaves the w
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -75,7 +76,8 @@ class UpstreamInfo(NamedTuple):
     provider_type: str
 
 
-class Opened(NamedTuple):
+@dataclass(slots=True)
+class Opened:
     """A request's head. Headers and target are masked already."""
 
     id: str
@@ -93,7 +95,8 @@ class Opened(NamedTuple):
     chain: tuple[str, ...]
 
 
-class Answered(NamedTuple):
+@dataclass(slots=True)
+class Answered:
     """A response's head, masked. `secrets`: those only the forwarded request has (a pool's key)."""
 
     status: int
@@ -114,7 +117,8 @@ class Masked(NamedTuple):
 Body = tuple[int, str | None, str | None, int]
 
 
-class Finished(NamedTuple):
+@dataclass(slots=True)
+class Finished:
     """How it ended. Times are monotonic seconds."""
 
     t_request_body: float | None

@@ -35,21 +35,19 @@ class HeaderLines:
 
     def __init__(self) -> None:
         self._lines: dict[Header, bytes] = {}
+        self._names: dict[bytes, bytes] = {}
 
     def render(
         self, headers: tuple[Header, ...], pointer: str, redactions: list[str]
     ) -> orjson.Fragment:
         """The headers of a request or response, with a JSON pointer for each masked value."""
-        lines: list[bytes] = []
-        known = self._lines
-        for header in headers:
-            line = known.get(header)
-            if line is None:
-                line = self._line(header, len(lines), pointer, redactions)
-            lines.append(line)
-        if not lines:
+        if not headers:
             return EMPTY
-        return Fragment(b"[\n      " + b",\n      ".join(lines) + b"\n    ]")
+        lines = list(map(self._lines.get, headers))
+        while None in lines:
+            index = lines.index(None)
+            lines[index] = self._line(headers[index], index, pointer, redactions)
+        return Fragment(b"[\n      %b\n    ]" % b",\n      ".join(lines))  # type: ignore[arg-type] # no None is left
 
     def _line(self, header: Header, index: int, pointer: str, redactions: list[str]) -> bytes:
         name, value = header
@@ -58,7 +56,11 @@ class HeaderLines:
             return _masked_pair(name, value)
         if len(self._lines) >= _KEPT_LINES:
             self._lines.clear()
-        line = self._lines[header] = _pair(name.decode("latin-1"), value.decode("latin-1"))
+            self._names.clear()
+        begin = self._names.get(name)
+        if begin is None:
+            begin = self._names[name] = b"[%b, " % orjson.dumps(name.decode("latin-1"))
+        line = self._lines[header] = b"%b%b]" % (begin, orjson.dumps(value.decode("latin-1")))
         return line
 
 

@@ -27,19 +27,14 @@ class Clock:
         self._day = moment.strftime("%Y-%m-%d")
         self._time = moment.strftime("%H%M%S")
 
-    def rfc3339(self, unix_ns: int) -> str:
-        """`2026-11-21T10:11:12.123456Z`"""
+    def texts(self, unix_ns: int) -> tuple[str, str, str]:
+        """`2026-11-21`, `101112.123456Z`, `2026-11-21T10:11:12.123456Z`: the folder, the beginning
+        of the file's name, and RFC 3339."""
         second, rest = divmod(unix_ns, _SECOND_NS)
         if second != self._second:
             self._seek(second)
-        return f"{self._text}.{rest // 1000:06d}Z"
-
-    def day_and_time(self, unix_ns: int) -> tuple[str, str]:
-        """`2026-11-21` and `101112.123456Z`: the folder and the beginning of the file's name."""
-        second, rest = divmod(unix_ns, _SECOND_NS)
-        if second != self._second:
-            self._seek(second)
-        return self._day, f"{self._time}.{rest // 1000:06d}Z"
+        fraction = f".{rest // 1000:06d}Z"
+        return self._day, self._time + fraction, self._text + fraction
 
 
 def timing(
@@ -49,31 +44,35 @@ def timing(
     output_tokens: int | None,
 ) -> dict[str, object]:
     """The schema's `timing`."""
-    started = recorded.opened.started
     finished = recorded.finished
     if finished is None:
         return _until_killed(recorded, received_at, first_token_ms)
-
-    def ms(t: float | None) -> float | None:
-        # Whole microseconds: a third of the time of round(…, 3), which goes by way of text.
-        return None if t is None else int((t - started) * 1_000_000 + 0.5) / 1000
-
-    last_byte = ms(finished.t_last_byte)
+    started = recorded.opened.started
+    last = finished.t_last_byte
+    last_byte = None if last is None else ms(last, started)
+    body, connected, sent = finished.t_request_body, finished.t_connected, finished.t_sent
+    headers, first_byte = finished.t_headers, finished.t_first_byte
     return {
         "received_at": received_at,
-        "request_body_ms": ms(finished.t_request_body),
-        "upstream_connect_ms": ms(finished.t_connected),
+        "request_body_ms": None if body is None else ms(body, started),
+        "upstream_connect_ms": None if connected is None else ms(connected, started),
         "upstream_reused": finished.reused,
-        "upstream_sent_ms": ms(finished.t_sent),
-        "upstream_headers_ms": ms(finished.t_headers),
-        "first_byte_ms": ms(finished.t_first_byte),
+        "upstream_sent_ms": None if sent is None else ms(sent, started),
+        "upstream_headers_ms": None if headers is None else ms(headers, started),
+        "first_byte_ms": None if first_byte is None else ms(first_byte, started),
         "first_token_ms": None if first_token_ms is None else round(first_token_ms, 3),
         "last_byte_ms": last_byte,
-        "finished_ms": ms(finished.t_finished),
+        "finished_ms": ms(finished.t_finished, started),
         "overhead_ms": overhead_ms(finished, started),
-        "max_gap_ms": int(finished.max_gap * 1_000_000 + 0.5) / 1000 if recorded.response else None,
+        "max_gap_ms": ms(finished.max_gap, 0.0) if recorded.response else None,
         "output_tokens_per_s": tokens_per_s(output_tokens, first_token_ms, last_byte),
     }
+
+
+def ms(t: float, started: float) -> float:
+    """Milliseconds since the start, of whole microseconds: a third of the time of round(…, 3),
+    which goes by way of text."""
+    return int((t - started) * 1_000_000 + 0.5) / 1000
 
 
 def overhead_ms(finished: Finished, started: float) -> float:
@@ -84,23 +83,18 @@ def overhead_ms(finished: Finished, started: float) -> float:
     to the client until the end. The microseconds a chunk takes on its way through cannot be told
     from the waiting for it and are not in here.
     """
-    end = finished.t_finished
-    out = finished.t_sent
-    if out is None:  # never sent: all of it was ours but the waiting
-        out = end
-    own = out - started - _connecting(finished)
-    if finished.t_request_body is not None and finished.t_request_body <= out:
-        own -= finished.t_request_body - started
-    if finished.t_sent is not None and finished.t_last_byte is not None:
-        own += end - max(finished.t_last_byte, finished.t_sent)
-    return int(max(0.0, own) * 1_000_000 + 0.5) / 1000
-
-
-def _connecting(finished: Finished) -> float:
-    begin, end = finished.t_connect_start, finished.t_connected
-    if begin is None:
-        return 0.0
-    return (end if end is not None else finished.t_finished) - begin
+    end, sent, last = finished.t_finished, finished.t_sent, finished.t_last_byte
+    out = end if sent is None else sent  # never sent: all of it was ours but the waiting
+    own = out - started
+    if finished.t_connect_start is not None:
+        connected = finished.t_connected
+        own -= (end if connected is None else connected) - finished.t_connect_start
+    body = finished.t_request_body
+    if body is not None and body <= out:
+        own -= body - started
+    if sent is not None and last is not None:
+        own += end - max(last, sent)
+    return int(own * 1_000_000 + 0.5) / 1000 if own > 0.0 else 0.0
 
 
 def tokens_per_s(tokens: int | None, first_ms: float | None, last_ms: float | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.tracing.building import recorded
 from tests.tracing.support import wait_until
 from tests.tracing.test_journal import SEGMENT, NoRecorder
 
-OPENED = marshal.dumps(tuple(recorded().opened), 2)
+OPENED = marshal.dumps(astuple(recorded().opened), 2)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def written(journal: Journal) -> int:
 def finish_all(journal: Journal, reader: JournalReader, numbers: list[int]) -> None:
     for number in numbers:
         wait_until(lambda: len(journal._maker.ready) > 0)
-        journal.finish(number, 2.0, marshal.dumps(tuple(recorded().finished or ()), 2))
+        journal.finish(number, 2.0, marshal.dumps(astuple(recorded().finished), 2))
     for exchange in list(reader.scan(None)):
         reader.mark(exchange, Mark.WRITTEN, 1)
         reader.release(exchange)

@@ -155,9 +155,12 @@ class Provider:
 
     def request_id(self, headers: Iterable[Header]) -> str | None:
         """The provider's own id for the request, from the response headers."""
-        found = {name.lower(): value for name, value in headers}
+        return self.request_id_in({name.lower(): value for name, value in headers})
+
+    def request_id_in(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """The same, of headers by their names in lower case."""
         for name in self.request_id_headers:
-            if value := found.get(name):
+            if value := headers.get(name):
                 return value.decode("latin-1")
         return None
 
