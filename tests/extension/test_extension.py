@@ -186,6 +186,25 @@ def test_observer_that_raises_costs_the_request_nothing(
     assert trace["request"]["body"]["value"] == {}
 
 
+def test_observer_that_raises_on_a_body_that_comes_later_costs_the_request_nothing(
+    with_member: StartTap, upstream: Upstream, case: str
+) -> None:
+    tap = with_member({FAULTY: {"at": "request_chunk"}})
+    with tap.client() as client:
+        client.send(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Break: 1\r\nX-Case: "
+            + case.encode()
+            + b"\r\nContent-Length: 4\r\n\r\n"
+        )
+        for piece in (b"{", b"  ", b"}"):
+            time.sleep(0.1)
+            client.send(piece)
+        assert client.answer("POST").status == 200
+    assert bytes(upstream.request(case).body) == b"{  }"
+    logged(tap, "acme broke at request_chunk")  # once: it is dropped
+    assert tap.trace(case)["request"]["body"]["wire_bytes"] == 4
+
+
 def test_transform_that_raises_cuts_the_answer(
     with_member: StartTap, upstream: Upstream, case: str, tagged: list[Header]
 ) -> None:
