@@ -14,7 +14,6 @@ import json
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
 
 import orjson
 
@@ -28,7 +27,6 @@ UNSEARCHED = "it cannot be looked through for what is to be masked"
 EMPTY_SHA256 = sha256(b"").hexdigest()
 _BOM = codecs.BOM_UTF8
 _JSON_BEGINS = frozenset(b"{[")
-_INDENT: Final = orjson.OPT_INDENT_2
 
 _DIGITS = bytes.maketrans(
     bytes(range(256)), bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
@@ -110,11 +108,11 @@ def show(
     part: BodyPart,
     data: bytes,
     limits: Limits,
-    depth: int,
+    *,
     mask: bool = False,
     masker: Masker | None = None,
 ) -> None:
-    """Show what was kept of the body as it was on the wire, a JSON value indented for `depth`.
+    """Show what was kept of the body as it was on the wire.
 
     `mask`: hide string values under names like api_key and password. `masker`: what the
     configuration wants hidden.
@@ -134,24 +132,25 @@ def show(
         data = decoded
     part.decoded_bytes = len(data) if part.truncated is None else None
     if masker is not None:
-        _show_masked(part, data, depth, mask, masker)
-    else:
-        _show(part, data, depth, mask)
+        _show_masked(part, data, mask, masker)
+    elif not _show_json(part, data, mask):
+        _show_plain(part, data, mask)
 
 
-def _show(part: BodyPart, data: bytes, depth: int, mask: bool) -> None:
-    if not _show_json(part, data, depth, mask) and not _show_text(part, data, mask):
+def _show_plain(part: BodyPart, data: bytes, mask: bool) -> None:
+    if not _show_text(part, data, mask):
         _show_binary(part, data)
 
 
-def _show_masked(part: BodyPart, data: bytes, depth: int, mask: bool, masker: Masker) -> None:
+def _show_masked(part: BodyPart, data: bytes, mask: bool, masker: Masker) -> None:
     """The slow way: what the configuration wants hidden is hidden first, so that nothing that is
     read out of the body (a model, a session) can hold it."""
     masked = masker.mask_body(data, is_json="json" in (part.content_type or ""))
     if masked is None:
         part.omit(UNSEARCHED)
         return
-    _show(part, masked, depth, mask)
+    if not _show_json(part, masked, mask):
+        _show_plain(part, masked, mask)
     if masked == data:
         return
     if part.kind == "json":
@@ -175,7 +174,7 @@ def _decode(part: BodyPart, data: bytes, limits: Limits) -> bytes | None:
         return None
 
 
-def _show_json(part: BodyPart, data: bytes, depth: int, mask: bool) -> bool:
+def _show_json(part: BodyPart, data: bytes, mask: bool) -> bool:
     """Hot. True if the body is shown as JSON; `parsed` is set wherever it can be parsed."""
     first = data[0]
     text = data
@@ -193,16 +192,17 @@ def _show_json(part: BodyPart, data: bytes, depth: int, mask: bool) -> bool:
     if part.truncated is not None:
         return False
     try:
-        rendered = orjson.dumps(value, option=_INDENT)
+        written = orjson.dumps(value)
+        if written != text:
+            indented = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+            if indented != text and _loses(text, indented):
+                return False
     except TypeError:
         return False
-    if rendered != text and orjson.dumps(value) != text and _loses(text, rendered):
-        return False
-    if mask and (masked := mask_fields(value)):
-        part.masked = masked
-        rendered = orjson.dumps(value, option=_INDENT)
+    if mask:
+        part.masked = mask_fields(value)
     part.kind = "json"
-    part.value = orjson.Fragment(rendered.replace(b"\n", b"\n" + b"  " * depth))
+    part.value = value
     return True
 
 

@@ -18,8 +18,6 @@ from .streams import Stream, read_stream
 
 NO_SECRETS = "compressed, and after a crash it cannot be searched for secrets"
 
-# How deep a body's value stands: document, request or response, body.
-_VALUE_DEPTH = 3
 _CUT_CAUSES = frozenset(
     ("client_disconnected", "upstream_reset", "upstream_eof", "timeout", "shutdown", "crash")
 )
@@ -102,7 +100,7 @@ def _read_request(found: Findings, limits: Limits, without_bodies: str | None) -
     headers = found.request_headers = {n.lower(): v for n, v in recorded.opened.headers}
     data, known = recorded.request_body()
     found.question = part = _part(recorded, headers, data, known)
-    show(part, data, limits, _VALUE_DEPTH, mask=True, masker=recorded.masker)
+    show(part, data, limits, mask=True, masker=recorded.masker)
     _finish_part(found, part, "request", without_bodies)
     found.asked_model = found.route.provider.request_model(found.route.asked_path, part.parsed)
 
@@ -118,7 +116,7 @@ def _read_response(found: Findings, limits: Limits, without_bodies: str | None) 
     if found.stream is not None:
         _show_stream(part, len(data), found.stream)
     else:
-        show(part, data, limits, _VALUE_DEPTH, masker=recorded.masker)
+        show(part, data, limits, masker=recorded.masker)
     _finish_part(found, part, "response", without_bodies)
 
 

@@ -39,6 +39,7 @@ _PARAMETERS = (
 )
 # Each field with its attribute: one pass over what the body holds, not over what it might.
 _BY_FIELD = {field: name for name, fields in _PARAMETERS for field in fields}
+_NUMBERS = (int, float)
 _NESTED = ("generationConfig", "options")
 _STOP_FIELDS = ("stop", "stop_sequences", "stopSequences")
 _STOPS = frozenset(_STOP_FIELDS)
@@ -72,10 +73,10 @@ def attributes(
 
 
 def _parameters(found: dict[str, object], fields: Mapping[str, object]) -> None:
-    for field in _BY_FIELD.keys() & fields.keys():
-        value = fields[field]
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[_BY_FIELD[field]] = value
+    for field, value in fields.items():
+        name = _BY_FIELD.get(field)
+        if name is not None and type(value) in _NUMBERS:
+            found[name] = value
     if _STOPS.isdisjoint(fields):
         return
     for field in _STOP_FIELDS:

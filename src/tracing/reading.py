@@ -190,9 +190,10 @@ class JournalReader:
         records = exchange.records
         recorded = self._begun(records[0])
         request, response = recorded.request, recorded.response
-        segment, mapping = -1, None
+        segment = exchange.segments[0]
+        mapping = self._mapping(segment)
         for record in records[1:]:
-            if record >> _OFFSET_BITS != segment or mapping is None:
+            if record >> _OFFSET_BITS != segment:
                 segment = record >> _OFFSET_BITS
                 mapping = self._mapping(segment)
             at = record & _OFFSET_MASK

@@ -10,7 +10,6 @@ import base64
 import json
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -24,10 +23,15 @@ Fragment = orjson.Fragment
 _INDENT: Final = orjson.OPT_INDENT_2
 _DOCUMENT: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 _KEPT_LINES = 4096
+_BODY_DEPTH = 3  # document, request or response, body
 _DEPTH = 200  # orjson writes 254 levels
 _MAX_INT = 2**63
 
 EMPTY: Final = Fragment(b"[]")
+
+
+class _MaskedLine(bytes):
+    """A header's line whose value is masked."""
 
 
 class HeaderLines:
@@ -40,31 +44,39 @@ class HeaderLines:
     def render(
         self, headers: tuple[Header, ...], pointer: str, redactions: list[str]
     ) -> orjson.Fragment:
-        """The headers of a request or response, with a JSON pointer for each masked value."""
+        """The headers of a request or response, with a JSON pointer for each masked value. Hot."""
         if not headers:
             return EMPTY
-        lines = list(map(self._lines.get, headers))
-        while None in lines:
-            index = lines.index(None)
-            lines[index] = self._line(headers[index], index, pointer, redactions)
-        return Fragment(b"[\n      %b\n    ]" % b",\n      ".join(lines))  # type: ignore[arg-type] # no None is left
+        lines = [*map(self._lines.get, headers)]
+        if None in lines:
+            lines = [*map(self._line, headers)]
+        for index, line in enumerate(lines):
+            if type(line) is _MaskedLine:
+                redactions.append(f"{pointer}/{index}/1")
+        return _list(lines)  # type: ignore[arg-type] # no None is left in it
 
-    def _line(self, header: Header, index: int, pointer: str, redactions: list[str]) -> bytes:
-        name, value = header
-        if value.startswith(MASKED):
-            redactions.append(f"{pointer}/{index}/1")
-            return _masked_pair(name, value)
+    def _line(self, header: Header) -> bytes:
+        line = self._lines.get(header)
+        if line is not None:
+            return line
         if len(self._lines) >= _KEPT_LINES:
             self._lines.clear()
             self._names.clear()
+        name, value = header
+        if value.startswith(MASKED):
+            line = _MaskedLine(_masked_pair(name, value))
+        else:
+            line = b"%b%b]" % (self._begin(name), orjson.dumps(value.decode("latin-1")))
+        self._lines[header] = line
+        return line
+
+    def _begin(self, name: bytes) -> bytes:
         begin = self._names.get(name)
         if begin is None:
             begin = self._names[name] = b"[%b, " % orjson.dumps(name.decode("latin-1"))
-        line = self._lines[header] = b"%b%b]" % (begin, orjson.dumps(value.decode("latin-1")))
-        return line
+        return begin
 
 
-@lru_cache(maxsize=256)
 def _masked_pair(name: bytes, value: bytes) -> bytes:
     """A URL with only its parameter masked follows a question mark; else all of it is masked."""
     url = value.removeprefix(MASKED + b"?")
@@ -91,9 +103,11 @@ def event(t: bytes, raw: bytes, complete: bool) -> bytes:
 
 def events(lines: list[bytes]) -> orjson.Fragment:
     """The list of a stream's events."""
-    if not lines:
-        return EMPTY
-    return Fragment(b"[\n      " + b",\n      ".join(lines) + b"\n    ]")
+    return _list(lines) if lines else EMPTY
+
+
+def _list(lines: list[bytes]) -> orjson.Fragment:
+    return Fragment(b"[\n      %b\n    ]" % b",\n      ".join(lines))
 
 
 def indented(value: object, depth: int) -> bytes:
@@ -107,7 +121,17 @@ def document(fields: dict[str, object]) -> bytes:
     try:
         return orjson.dumps(fields, option=_DOCUMENT)
     except TypeError:
+        _keep_bodies(fields)
         return orjson.dumps(plain(fields), option=_DOCUMENT)
+
+
+def _keep_bodies(fields: dict[str, object]) -> None:
+    """A body shown as JSON can be written, and stays as it is."""
+    for name in ("request", "response"):
+        message = fields[name]
+        body = message["body"] if isinstance(message, dict) else {}
+        if body.get("kind") == "json":
+            body["value"] = Fragment(indented(body["value"], _BODY_DEPTH))
 
 
 def masked_document(data: bytes, clean: Callable[[str], str]) -> bytes:

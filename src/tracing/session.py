@@ -19,6 +19,7 @@ _NAMES = frozenset((*_OWN, *_HEADERS))
 _SESSION_UUID = re.compile(r"_session_([0-9a-fA-F-]{8,64})$")
 _CACHE_MARK = re.compile(rb',?"cache_control":\{[^{}]*\}')
 
+_CONVERSATIONS = ("messages", "input", "contents")
 _CLIENTS = 512
 _PREFIXES = 2048
 _ID_CHARS = 200
@@ -91,11 +92,10 @@ class Lineage:
         known = self._table((client, model or ""))
         running = 0
         parent: tuple[str, str] | None = None
-        last = len(messages) - 1
-        for index, message in enumerate(messages):
+        for message in messages[:-1]:
             running = hash((running, _canonical(message)))
-            if index < last and (found := known.get(running)):
-                parent = found  # the longest wins
+            parent = known.get(running, parent)  # the longest wins
+        running = hash((running, _canonical(messages[-1])))
         own = session or (parent[1] if parent else trace)
         if len(known) >= _PREFIXES:
             for old in list(known)[: _PREFIXES // 2]:
@@ -116,9 +116,8 @@ class Lineage:
 def _messages(body: object | None) -> list[object]:
     """The conversation so far, in whichever field it is: chat and messages, responses, Gemini."""
     if isinstance(body, dict):
-        for name in ("messages", "input", "contents"):
-            found = body.get(name)
-            if isinstance(found, list):
+        for name in _CONVERSATIONS:
+            if isinstance(found := body.get(name), list):
                 return found
     return []
 
@@ -129,4 +128,16 @@ def _canonical(message: object) -> bytes:
         written = orjson.dumps(message)
     except TypeError:
         return repr(message)[:10_000].encode("utf-8", "replace")
-    return _CACHE_MARK.sub(b"", written) if b'"cache_control"' in written else written
+    if _is_plain(message) or b'"cache_control"' not in written:
+        return written
+    return _CACHE_MARK.sub(b"", written)
+
+
+def _is_plain(message: object) -> bool:
+    """A role and a text, nothing else: there is no place for a mark, so it need not be sought."""
+    return (
+        isinstance(message, dict)
+        and len(message) == 2
+        and "role" in message
+        and isinstance(message.get("content"), str)
+    )

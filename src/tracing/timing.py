@@ -71,7 +71,7 @@ def timing(
 
 def ms(t: float, started: float) -> float:
     """Milliseconds since the start, of whole microseconds: a third of the time of round(…, 3),
-    which goes by way of text."""
+    which goes by way of text. Hot: nine times a trace."""
     return int((t - started) * 1_000_000 + 0.5) / 1000
 
 

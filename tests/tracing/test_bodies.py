@@ -74,6 +74,19 @@ def test_nesting_that_orjson_reads_but_does_not_write_is_text() -> None:
     assert request_body(text)["kind"] == "text"
 
 
+@pytest.mark.parametrize("depth", [250, 251, 253, 254])
+def test_nesting_that_only_just_fits_is_json(depth: int) -> None:
+    """The document around it is deeper than orjson writes, the body alone is not."""
+    body = request_body(b"[" * depth + b"]" * depth)
+    assert body["kind"] == "json"
+    assert json.dumps(body["value"]) == "[" * depth + "]" * depth
+
+
+def test_numbers_of_64_bits_stay_numbers_where_another_part_is_made_plain() -> None:
+    document = build(b'{"seed":18446744073709551615}', ext=b'{"x":NaN}')
+    assert document["request"]["body"]["value"] == {"seed": 18446744073709551615}
+
+
 def test_a_byte_order_mark_is_no_part_of_the_value_but_of_the_hash() -> None:
     body = request_body(b"\xef\xbb\xbf" + b'{"model":"m"}')
     assert (body["kind"], body["value"]) == ("json", {"model": "m"})

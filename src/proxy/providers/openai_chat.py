@@ -292,12 +292,14 @@ def extend_lists(
 
 def finish_reasons_of(message: Mapping[str, object]) -> list[str]:
     """`finish_reason` of each choice."""
-    reasons = []
-    for choice in entries(message.get("choices")):
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str):
-            reasons.append(reason)
-    return reasons
+    choices = message.get("choices")
+    if not isinstance(choices, list):
+        return []
+    return [
+        reason
+        for choice in choices
+        if isinstance(choice, dict) and isinstance(reason := choice.get("finish_reason"), str)
+    ]
 
 
 CHAT = Format(usage_of, model_of, finish_reasons_of, {"sse": ChatAssembler})

@@ -47,7 +47,8 @@ def _with_reasoning(
 
 
 def _details(raw: Mapping[str, object], name: str, other: str) -> Mapping[str, object]:
-    return mapping(raw.get(name)) or mapping(raw.get(other))
+    found = raw.get(name)
+    return found if isinstance(found, dict) and found else mapping(raw.get(other))
 
 
 def _first(raw: Mapping[str, object], name: str, other: str) -> int | None:

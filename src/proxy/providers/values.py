@@ -12,9 +12,8 @@ from typing import ClassVar
 Header = tuple[bytes, bytes]  # name in its case as received, value
 
 
-@dataclass(
-    slots=True
-)  # not frozen: one is made per request, and that would take three times as long
+# Not frozen: one is made for each answer, and that would take three times as long.
+@dataclass(slots=True)
 class Usage:
     """Tokens of one answer, counted alike for all providers; None is unknown, 0 is zero.
 
