@@ -47,7 +47,7 @@ class Document:
 class Documents:
     """Makes documents of exchanges. Keeps what saves time from one to the next, and the lineage.
 
-    Hot: 25 µs for a small exchange.
+    Hot: 34 µs for a small exchange, a third of it C's: hashes, JSON, the search for secrets.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:

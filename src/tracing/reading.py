@@ -187,12 +187,11 @@ class JournalReader:
 
     def read(self, exchange: OpenExchange) -> Recorded:
         """All that was recorded of an exchange. Hot: the loop over its records."""
-        records = exchange.records
-        recorded = self._begun(records[0])
-        request, response = recorded.request, recorded.response
         segment = exchange.segments[0]
         mapping = self._mapping(segment)
-        for record in records[1:]:
+        recorded = self._begun(mapping, exchange.records[0] & _OFFSET_MASK)
+        request, response = recorded.request, recorded.response
+        for record in exchange.records[1:]:
             if record >> _OFFSET_BITS != segment:
                 segment = record >> _OFFSET_BITS
                 mapping = self._mapping(segment)
@@ -207,8 +206,7 @@ class JournalReader:
                 self._take(recorded, kind, t, payload)
         return recorded
 
-    def _begun(self, record: int) -> Recorded:
-        mapping, at = self._mapping(record >> _OFFSET_BITS), record & _OFFSET_MASK
+    def _begun(self, mapping: mmap.mmap, at: int) -> Recorded:
         length = GET_HEADER(mapping, at)[-1]
         opened = Opened(*_load(mapping[at + HEADER_BYTES : at + length]))
         recorded = Recorded(opened, [], [], None, None, [], self._masker)
@@ -273,12 +271,13 @@ class JournalReader:
     def release(self, exchange: OpenExchange) -> None:
         """Forget an exchange, and delete what only it still needed."""
         self.open.pop(exchange.number, None)
+        needed = self._needed
         for segment in exchange.segments:
-            left = self._needed.get(segment, 0) - 1
+            left = needed.get(segment, 0) - 1
             if left > 0:
-                self._needed[segment] = left
+                needed[segment] = left
                 continue
-            self._needed.pop(segment, None)
+            needed.pop(segment, None)
             if segment < self._segment:
                 self._delete(segment)
 

@@ -172,10 +172,10 @@ class Recorder:
 
     def _settle(self, exchange: OpenExchange, document: Document | None) -> None:
         """Mark, count, forget: in this order, so that a kill between loses nothing."""
-        what = Mark.FAILED if document is None else Mark.WRITTEN
-        count = self._slots[_SLOTS[what]] + 1
+        what, place = _FAILED if document is None else _WRITTEN
+        count = self._slots[place] + 1
         self._reader.mark(exchange, what, count)
-        self._slots[_SLOTS[what]] = count
+        self._slots[place] = count
         self._reader.release(exchange)
         if document is not None:
             self._lines.add(document.summary, document.name, document.received_ns)
@@ -273,6 +273,8 @@ class Recorder:
             self._lines.note("error", "old traces could not be deleted", str(error))
 
 
+# Looked up once: a member of an enum takes 0.1 µs.
+_WRITTEN, _FAILED = (Mark.WRITTEN, slot.WRITTEN), (Mark.FAILED, slot.FAILED)
 _SLOTS = {Mark.WRITTEN: slot.WRITTEN, Mark.FAILED: slot.FAILED, Mark.DROPPED: slot.DROPPED}
 
 

@@ -16,6 +16,7 @@ import orjson
 _OWN = (b"x-llmtap-session", b"x-claude-code-session-id")
 _HEADERS = (b"session-id", b"session_id", b"x-session-id", b"x-session-affinity")
 _NAMES = frozenset((*_OWN, *_HEADERS))
+_FIELDS = frozenset(("metadata", "prompt_cache_key", "conversation"))
 _SESSION_UUID = re.compile(r"_session_([0-9a-fA-F-]{8,64})$")
 _CACHE_MARK = re.compile(rb',?"cache_control":\{[^{}]*\}')
 
@@ -33,6 +34,8 @@ def named_session(
     if named and (found := _header(headers, _OWN)):
         return found
     fields = body if isinstance(body, dict) else {}
+    if not named and _FIELDS.isdisjoint(fields):
+        return None, None
     metadata = fields.get("metadata")
     if isinstance(metadata, dict) and (user := _user_id(metadata.get("user_id"))):
         return user, "metadata.user_id"
