@@ -31,7 +31,7 @@ PIECE_BYTES = 1 << 20
 # quarters, the ends of those already open all of it and more (they are bounded by themselves).
 SPILL_BYTES = 16 << 20
 
-WAKE_BUSY_S = 0.02
+WAKE_BUSY_S = 0.2
 WAKE_IDLE_S = 0.25
 
 _OPEN, _FINISH = int(Kind.OPEN), int(Kind.FINISH)
