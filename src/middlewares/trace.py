@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..proxy.bodies import RequestBody, ResponseBody
 from ..proxy.exchange import (
     CallNext,
     Cause,
@@ -42,6 +43,7 @@ from .base import Services
 JOURNAL_FOLDER = ".journal"
 _QUEUE_FULL = "the trace queue was full"
 _EXT_BYTES = 1 << 20
+_WHOLE_BYTES = 64 << 10  # a body up to this may stand in one record with its head
 
 _REQUEST = int(Kind.REQUEST_CHUNK), int(Kind.REQUEST_MASKED)
 _RESPONSE = int(Kind.RESPONSE_CHUNK), int(Kind.RESPONSE_MASKED)
@@ -151,13 +153,16 @@ class Trace:
         recording = _Recording(self._journal, self._secrets, self._clock, self._body_bytes)
         if not recording.open(exchange):
             return await call_next(exchange)
-        exchange.on_request_chunk(recording.request.add)
+        if not isinstance(recording.request, _Whole):
+            exchange.on_request_chunk(recording.request.add)
         exchange.on_finish(recording.finish)
         response = await call_next(exchange)
-        exchange.on_chunk(recording.answered(exchange, response).add)
+        exchange.on_chunk(recording.answered(exchange, response))
         return response
 
 
+# The fields of `records.Answered`.
+Answer = tuple[int, bytes, tuple[Header, ...], tuple[int, ...]]
 # Headers not sent on, sent in addition, whether the number of repeated ones differs.
 Changes = tuple[tuple[Header, ...], MaskedHead, bool]
 
@@ -166,9 +171,13 @@ class _Recording:
     """One exchange on its way into the journal, in the order it happens. Hot: about 10 µs for all
     of a small exchange, half of it in marshal and the copying."""
 
-    request: Flow
-    response: Flow | None = None
+    request: Flow | _Whole
+    response: Flow | _Whole | None = None
+    _answer: Answer | None = None  # the head of an answer that is here in one piece
+    _piece: bytes | None = None  # its body, as it was sent on
     _head: MaskedHead
+    _response_head: MaskedHead
+    _response_secrets: tuple[Secret, ...]
     _changes: Changes | None = None
     _number = 0
 
@@ -179,11 +188,13 @@ class _Recording:
         self._secrets = secrets
         self._clock = clock
         self._body_bytes = body_bytes
+        self._most_whole = min(body_bytes, _WHOLE_BYTES)
 
     def open(self, exchange: Exchange) -> bool:
         """Write down the head before anything is forwarded. False: no room, not traced."""
         head = self._head = self._secrets.mask_headers(exchange.headers)
         target = self._secrets.mask_target(exchange.target, head)
+        body = self._whole_request(exchange.body, head)
         opened = (
             exchange.id,
             exchange.received_ns,
@@ -198,14 +209,31 @@ class _Recording:
             head.numbers(),
             _describe(exchange),
             exchange.chain,
+            body,
         )
         number = self._journal.open(exchange.started, marshal.dumps(opened, MARSHAL_VERSION))
         self._number = number
-        self.request = self._flow(_REQUEST, head.content_length, head.secrets)
+        if body is not None:
+            self.request = _Whole(body, head.secrets)
+        else:
+            self.request = self._flow(_REQUEST, head.content_length, head.secrets)
         return number != 0
 
-    def answered(self, exchange: Exchange, response: Response) -> Flow:
-        """Write down the response's head; its body goes into the flow returned."""
+    def _whole_request(self, body: RequestBody, head: MaskedHead) -> bytes | None:
+        """The body, if all of it is here in one small piece that needs no masking: most are, and
+        one record costs less than two."""
+        chunks = body.chunks
+        if not body.complete or len(chunks) != 1 or not self._journal.takes_bodies:
+            return None
+        chunk = chunks[0]
+        if len(chunk) > self._most_whole or len(chunk) != head.content_length:
+            return None
+        if field_values(chunk) or _holds(chunk, head.secrets):
+            return None
+        return chunk
+
+    def answered(self, exchange: Exchange, response: Response) -> Callable[[bytes], None]:
+        """Write down the response's head; returns what takes in its body."""
         head = self._secrets.mask_response_headers(response.headers)
         secrets = self._head.secrets
         numbers: tuple[int, ...] = ()
@@ -213,20 +241,62 @@ class _Recording:
             new = self._compare(exchange, exchange.forwarded)[1]
             if new.secrets:
                 secrets, numbers = secrets + new.secrets, new.numbers()
+        answer = (response.status, response.http_version, head.headers, numbers)
+        body = response.body
+        if isinstance(body, ResponseBody) and body.in_one_piece:
+            self._answer, self._response_head, self._response_secrets = answer, head, secrets
+            return self._keep
+        return self._write_head(answer, head, secrets).add
+
+    def _write_head(self, answer: Answer, head: MaskedHead, secrets: tuple[Secret, ...]) -> Flow:
         flow = self.response = self._flow(_RESPONSE, head.content_length, secrets)
-        answered = (response.status, response.http_version, head.headers, numbers)
-        payload = marshal.dumps(answered, MARSHAL_VERSION)
+        payload = marshal.dumps(answer, MARSHAL_VERSION)
         self._journal.append(_RESPONSE_HEAD, self._number, self._clock(), payload)
         return flow
 
+    def _keep(self, chunk: bytes) -> None:
+        """The one piece of an answer, for the last record; more than one after all is a flow."""
+        if self._answer is not None and self._piece is None:
+            self._piece = chunk
+            return
+        flow = self._flow_after_all() if self.response is None else self.response
+        if isinstance(flow, Flow):
+            flow.add(chunk)
+
+    def _flow_after_all(self) -> Flow:
+        answer, piece = self._answer, self._piece
+        assert answer is not None  # noqa: S101 - only called with one
+        self._answer = self._piece = None
+        flow = self._write_head(answer, self._response_head, self._response_secrets)
+        if piece is not None:
+            flow.add(piece)
+        return flow
+
+    def _whole_answer(self) -> tuple[Answer, bytes] | None:
+        """Head and body for the last record, if the body is whole and needs no masking."""
+        answer, piece = self._answer, self._piece
+        if answer is None:
+            return None
+        if (
+            piece is not None
+            and len(piece) == self._response_head.content_length
+            and len(piece) <= self._most_whole
+            and self._journal.takes_bodies
+            and not _holds(piece, self._response_secrets)
+        ):
+            self.response = _Whole(piece, self._response_secrets)
+            return answer, piece
+        self._flow_after_all()
+        return None
+
     def finish(self, exchange: Exchange) -> None:
         """Write down how it ended. Called once, synchronously."""
-        if self.response is None and exchange.response is not None:
+        if self.response is None and self._answer is None and exchange.response is not None:
             # An answer made outside of the chain: the gateway's, for an error further in.
-            flow = self.answered(exchange, exchange.response)
+            take = self.answered(exchange, exchange.response)
             body = exchange.response.body
             if isinstance(body, bytes):
-                flow.add(body)
+                take(body)
         now = exchange.t_finished or self._clock()
         self._journal.finish(self._number, now, self._finished(exchange))
 
@@ -245,6 +315,7 @@ class _Recording:
         """The fields of `records.Finished`, in order."""
         upstream = exchange.upstream
         sent = exchange.forwarded
+        answer = self._whole_answer()
         response = self.response
         bodies = self.request.outcome(), response.outcome() if response is not None else _NO_BODY
         finished = (
@@ -276,6 +347,7 @@ class _Recording:
             self._new_secrets(),
             exchange.tags,
             _ext(exchange.ext),
+            answer,
         )
         return marshal.dumps(finished, MARSHAL_VERSION)
 
@@ -328,6 +400,29 @@ class _Recording:
             self._changes[1].secrets if self._changes is not None else ()
         )
         return redact_text(text, [t.decode("latin-1") for s in secrets for t in s.texts])
+
+
+class _Whole:
+    """A body that lies in the journal with its head, in one record."""
+
+    __slots__ = ("secrets", "size")
+
+    def __init__(self, body: bytes, secrets: tuple[Secret, ...]) -> None:
+        self.size = len(body)
+        self.secrets = secrets
+
+    def outcome(self) -> Body:
+        """As a Flow's."""
+        return self.size, None, None, self.size
+
+
+def _holds(chunk: bytes, secrets: tuple[Secret, ...]) -> bool:
+    """Does one of the secrets stand in it?"""
+    for secret in secrets:
+        for needle in secret.needles:
+            if needle in chunk:
+                return True
+    return False
 
 
 class Flow:

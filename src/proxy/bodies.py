@@ -274,6 +274,16 @@ class ResponseBody:
         """Nothing has arrived yet, not even the end."""
         return self._chunks is None and not self._finished
 
+    @property
+    def in_one_piece(self) -> bool:
+        """All of it has arrived already, as one piece."""
+        return (
+            self._finished
+            and self._error is None
+            and self._chunks is not None
+            and len(self._chunks) == 1
+        )
+
     def cut(self, error: Exception) -> None:
         """Whoever takes the body gets `error` in place of its rest; the upstream is let go."""
         if not self._finished:

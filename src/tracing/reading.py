@@ -209,7 +209,8 @@ class JournalReader:
     def _begun(self, mapping: mmap.mmap, at: int) -> Recorded:
         length = GET_HEADER(mapping, at)[-1]
         opened = Opened(*_load(mapping[at + HEADER_BYTES : at + length]))
-        recorded = Recorded(opened, [], [], None, None, [], self._masker)
+        request = [opened.body] if opened.body else []
+        recorded = Recorded(opened, request, [], None, None, [], self._masker)
         self._add_secrets(recorded, opened.secrets)
         return recorded
 
@@ -226,6 +227,11 @@ class JournalReader:
                 self._add_secrets(recorded, answered.secrets)
         elif kind == _FINISH:
             recorded.finished = finished = Finished(*_load(payload))
+            if finished.answer is not None:
+                head, body = finished.answer
+                recorded.answered = Answered(*head)
+                recorded.response.append((finished.t_last_byte or t, body))
+                self._add_secrets(recorded, recorded.answered.secrets)
             if finished.secrets != recorded.opened.secrets:
                 self._add_secrets(recorded, finished.secrets)
         elif kind == Kind.RESPONSE_MASKED:

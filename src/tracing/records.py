@@ -93,6 +93,7 @@ class Opened:
     secrets: tuple[int, ...]
     upstream: tuple[str, str, bytes, str]
     chain: tuple[str, ...]
+    body: bytes | None = None  # all of it, where it was here already and holds no secret
 
 
 @dataclass(slots=True)
@@ -150,3 +151,5 @@ class Finished:
     secrets: tuple[int, ...]
     tags: list[str]
     ext: bytes | None  # JSON
+    # `Answered` and all of the body, where they came at once: there are no other records of them.
+    answer: tuple[tuple[int, bytes, tuple[Header, ...], tuple[int, ...]], bytes] | None = None
