@@ -98,7 +98,7 @@ class Application:
         # rarer: a full one over everything imported would stall the streams for 20 ms.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(100_000, 20, 50)
 
     async def stop(self) -> None:
         """Cut what is in flight, wait until it is finished, then close, last opened first."""

@@ -61,7 +61,7 @@ class TraceOptions(BaseModel):
     dir: Path | None = Field(None, description="folder of the traces; default: trace_dir")
     body_bytes: int = Field(10 << 20, ge=0, description="kept of a body, each way")
     queue_bytes: int = Field(
-        256 << 20, ge=16 << 20, description="what may wait to be written, on disk"
+        1 << 30, ge=16 << 20, description="what may wait to be written, on disk"
     )
     decoded_bytes: int = Field(
         20 << 20, ge=0, description="a compressed body is decoded up to this"

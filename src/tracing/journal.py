@@ -52,7 +52,7 @@ class Journal:
         directory: Path,
         recorder: RecorderProcess,
         *,
-        queue_bytes: int = 256 << 20,
+        queue_bytes: int = 1 << 30,
         segment_bytes: int = SEGMENT_BYTES,
         clock: Callable[[], float] = monotonic,
     ) -> None:

@@ -3,7 +3,7 @@
 The kernel would share a contended core evenly, which halves the traffic to write traces that can
 wait: the journal holds them. Being `nice` instead could not be taken back when the queue fills. So
 the recorder looks how long the proxy had to wait for its turns while it worked itself, and where
-that is much, it sleeps between small pieces of work: for five times as long as it worked while the
+that is much, it sleeps between small pieces of work: twenty times as long as it worked while the
 queue has room, less from two fifths on, not at all from seven tenths (bodies are left out from
 three quarters on).
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 
 _PIECE_S = 0.001  # of work between two looks
-_MOST_REST = 5.0  # seconds of sleep for a second of work
+_MOST_REST = 20.0  # seconds of sleep for a second of work
 _ROOM, _FULL = 0.4, 0.7  # of the queue
 _CONTENDED = 0.25  # of the time worked: a proxy that waited longer was held up by it
 

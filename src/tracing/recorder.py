@@ -56,7 +56,7 @@ class Settings:
     pipe_fd: int
     page_fd: int
     lock_fd: int  # only held: the journal is locked while either process lives
-    queue_bytes: int = 256 << 20
+    queue_bytes: int = 1 << 30
     decoded_bytes: int = 20 << 20
     decoded_ratio: int = 200
     keep_days: float | None = None

@@ -26,7 +26,7 @@ log = logging.getLogger("llmtap.tracing")
 SEGMENT_BYTES = 2 << 20
 SUFFIX = ".seg"
 FREE_SUFFIX = ".free"  # worked off by the recorder; the proxy's thread takes it from here
-MOST_FREE = 3  # kept for use again; more are deleted
+MOST_FREE = 8  # kept for use again; more are deleted
 _ZEROS = bytes(1 << 16)
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

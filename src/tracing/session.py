@@ -26,7 +26,7 @@ _PREFIXES = 2048
 _ID_CHARS = 200
 
 
-def named_session(
+def named_session(  # noqa: PLR0911 - one return per place, in the schema's order
     headers: Mapping[bytes, bytes], body: object | None
 ) -> tuple[str | None, str | None]:
     """(id, source) as the request itself names it; (None, None) if it does not."""

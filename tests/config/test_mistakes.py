@@ -270,9 +270,7 @@ ROWS = [
         "upstreams:\n  - base_url: https://host/?key=hunter2\n",
         c(
             2,
-            (
-                "upstreams.0.base_url: holds a key in its query; take it out and use api_key"
-            ),
+            ("upstreams.0.base_url: holds a key in its query; take it out and use api_key"),
         ),
     ),
     Row(

@@ -12,12 +12,12 @@ from src.tracing.pace import Pace, rest_s
     [
         (0.002, 0.0, 0.0, 0.0),  # the proxy has a core of its own
         (0.002, 0.0004, 0.0, 0.0),
-        (0.002, 0.002, 0.0, 0.010),
-        (0.002, 0.002, 0.4, 0.010),
-        (0.002, 0.002, 0.55, 0.005),
+        (0.002, 0.002, 0.0, 0.040),
+        (0.002, 0.002, 0.4, 0.040),
+        (0.002, 0.002, 0.55, 0.020),
         (0.002, 0.002, 0.7, 0.0),  # the queue fills: traces first
         (0.002, 0.002, 0.9, 0.0),
-        (5.0, 5.0, 0.0, 0.020),  # one huge trace is no reason for a long sleep
+        (5.0, 5.0, 0.0, 0.080),  # one huge trace is no reason for a long sleep
     ],
 )
 def test_rest_is_for_a_proxy_that_waits_while_the_queue_has_room(
