@@ -76,12 +76,12 @@ def _load(system: System, connections: int, seconds: float) -> tuple[Requests, T
     return requests, settled(traced, before, requests.answered, ended, _DRAIN_TIMEOUT_S)
 
 
-def stream_round(system: System, folder: Path, seconds: float) -> StreamRound:
+def stream_round(system: System, folder: Path, seconds: float, events: int) -> StreamRound:
     os.sync()
     system.start(folder)
     try:
         with MemoryWatch(system.process) as watch:
-            seen = streams(system.port, STREAMS, seconds)
+            seen = streams(system.port, STREAMS, seconds, events)
             ended = time.time()
             traces = None
             if isinstance(system, Tap) and system.traced:

@@ -24,7 +24,8 @@ from bench.process import LOAD_CORE, cores
 from bench.systems import MissingToolError, Nginx, System, Tap, Upstream
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-PARTS = ("requests", "streams", "start")
+PARTS = ("requests", "streams", "long", "start")
+SHORT, LONG = 100, 500  # events of a stream: 2 and 10 seconds
 Round = TypeVar("Round")
 
 
@@ -97,7 +98,8 @@ def _how(options: argparse.Namespace) -> str:
     flags = f" llmtap was given {' '.join(options.flag)}." if options.flag else ""
     return (
         f"{options.rounds} rounds: {options.seconds:g} s of requests (1.1 KB up, 1.5 KB down), "
-        f"{options.stream_seconds:g} s of streams (100 events of 250 bytes each).{flags} "
+        f"{options.stream_seconds:g} s of streams ({SHORT} events of 250 bytes each), then streams "
+        f"of {LONG}.{flags} "
         f"Load average before the run: {os.getloadavg()[0]:.1f}."
     )
 
@@ -125,10 +127,29 @@ def _requests(
 def _streams(
     options: argparse.Namespace, folder: Path, upstream: Upstream, results: report.Results
 ) -> None:
+    _streams_of(SHORT, options, folder, upstream, results)
+
+
+def _long_streams(
+    options: argparse.Namespace, folder: Path, upstream: Upstream, results: report.Results
+) -> None:
+    _streams_of(LONG, options, folder, upstream, results)
+
+
+def _streams_of(
+    events: int,
+    options: argparse.Namespace,
+    folder: Path,
+    upstream: Upstream,
+    results: report.Results,
+) -> None:
     systems = _systems(upstream, options)
+    name, rounds = ("long", results.long) if events == LONG else ("streams", results.streams)
+    # A stream that has begun is read to its end: long enough for two of them, one after the other.
+    seconds = max(options.stream_seconds, 1.2 * events / 50)
 
     def one(system: System, at: Path) -> measure.StreamRound:
-        found = measure.stream_round(system, at, options.stream_seconds)
+        found = measure.stream_round(system, at, seconds, events)
         seen = found.streams
         _say(
             f"  {seen.events_per_s:,.0f} events/s, {seen.errors} errors, delay p99 "
@@ -136,7 +157,7 @@ def _streams(
         )
         return found
 
-    _in_turns("streams", systems, options.rounds, folder, one, results.streams, results)
+    _in_turns(name, systems, options.rounds, folder, one, rounds, results)
 
 
 def _start(
@@ -149,7 +170,12 @@ def _start(
         results.starts_s.append(seconds)
 
 
-_MEASURE = {"requests": _requests, "streams": _streams, "start": _start}
+_MEASURE = {
+    "requests": _requests,
+    "streams": _streams,
+    "long": _long_streams,
+    "start": _start,
+}
 
 
 def _systems(upstream: Upstream, options: argparse.Namespace) -> list[System]:
