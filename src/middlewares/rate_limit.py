@@ -75,7 +75,7 @@ class RateLimitOptions(BaseModel):
         default=1000, ge=0, description="reserved for an answer whose request sets no bound"
     )
     headers: bool = Field(
-        default=True, description="tell clients their limits as the provider would"
+        default=False, description="tell limits on every answer, not on refusals alone"
     )
     max_keys: int = Field(
         default=50_000, ge=100, description="counts held in memory; idle ones go first"

@@ -28,9 +28,8 @@ JSON: list[Header] = [(b"Content-Type", b"application/json")]
 
 
 def limited(upstream: Upstream, *, workers: int = 1, **options: object) -> dict[str, object]:
-    return settings(
-        upstream.url, middlewares=[{"rate_limit": options}], workers=workers, quiet=True
-    )
+    told = {"headers": True, **options}
+    return settings(upstream.url, middlewares=[{"rate_limit": told}], workers=workers, quiet=True)
 
 
 async def callers(address: tuple[str, int], number: int, model: str = "gpt-4o") -> Counter[int]:
