@@ -168,8 +168,8 @@ Changes = tuple[tuple[Header, ...], MaskedHead, bool]
 
 
 class _Recording:
-    """One exchange on its way into the journal, in the order it happens. Hot: about 10 µs for all
-    of a small exchange, half of it in marshal and the copying."""
+    """One exchange on its way into the journal, in the order it happens. Hot: about 18 µs for all
+    of a small exchange in a tight loop, half as much again between other work."""
 
     request: Flow | _Whole
     response: Flow | _Whole | None = None
@@ -234,7 +234,7 @@ class _Recording:
 
     def answered(self, exchange: Exchange, response: Response) -> Callable[[bytes], None]:
         """Write down the response's head; returns what takes in its body."""
-        head = self._secrets.mask_response_headers(response.headers)
+        head = self._secrets.mask_headers(response.headers, remember=False)
         secrets = self._head.secrets
         numbers: tuple[int, ...] = ()
         if exchange.forwarded is not None:

@@ -92,15 +92,18 @@ class SecretTable:
         self._last_number = 0
         self._changes: dict[tuple[Header, Header], tuple[tuple[Header, ...], MaskedHead]] = {}
 
-    def mask_headers(self, headers: Sequence[Header]) -> MaskedHead:
-        """Hot, once per request: one dict look-up per header that is not secret."""
+    def mask_headers(self, headers: Sequence[Header], *, remember: bool = True) -> MaskedHead:
+        """Hot, twice per exchange: one dict look-up per header that is not secret.
+
+        `remember` False is for answers: what a server sets (cookies) is not looked for elsewhere.
+        """
         head = MaskedHead()
         kind_of = self._names.get
         masked: list[Header] | None = None
         for header in headers:
             kind = kind_of(header[0], _UNKNOWN)
             if kind:
-                clean = self._masked(header, kind, head, remember=True)
+                clean = self._masked(header, kind, head, remember=remember)
                 if clean is not header:
                     if masked is None:
                         masked = list(headers)
@@ -129,22 +132,6 @@ class SecretTable:
             if not known[1].secrets and known[0] == gone and len(self._changes) < _KNOWN_CHANGES:
                 self._changes[gone[0], new[0]] = known
         return known
-
-    def mask_response_headers(self, headers: Sequence[Header]) -> MaskedHead:
-        """As `mask_headers`, but what a server sets (cookies) is not looked for elsewhere."""
-        head = MaskedHead()
-        kind_of = self._names.get
-        masked: list[Header] | None = None
-        for header in headers:
-            kind = kind_of(header[0], _UNKNOWN)
-            if kind:
-                clean = self._masked(header, kind, head, remember=False)
-                if clean is not header:
-                    if masked is None:
-                        masked = list(headers)
-                    masked[masked.index(header)] = clean
-        head.headers = tuple(headers if masked is None else masked)
-        return head
 
     def _masked(self, header: Header, kind: int, head: MaskedHead, *, remember: bool) -> Header:
         """The header as the journal may hold it, of a kind that needs a look."""
