@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--crash-rounds", type=int, default=10, help="kill -9 so many times under load")
     group.addoption("--limit-rounds", type=int, default=3, help="exactly N of M so many times")
     group.addoption("--crash-seed", type=int, default=None, help="the seed a crash run has printed")
+    group.addoption("--figures", metavar="FILE", help="append what was measured, a JSON line each")
+
+
+_figures = pytest.StashKey[list[dict[str, Any]]]()  # values are what the test measured
+Figure = Callable[..., None]
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Publishes what a test counted: `figure(2, runs=1800, untruthful=0)`.
+
+    The number is the point of bench/RELIABILITY.md it belongs to. Shown at the end of the run, and
+    written with `--figures FILE` as `{"point", "test", "values"}`.
+    """
+
+    def publish(point: int, **values: object) -> None:
+        row = {"point": point, "test": request.node.nodeid, "values": values}
+        request.config.stash.setdefault(_figures, []).append(row)
+        if path := request.config.getoption("--figures"):
+            with open(path, "a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    return publish
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for row in config.stash.get(_figures, []):
+        shown = ", ".join(f"{name} {value}" for name, value in row["values"].items())
+        terminalreporter.write_line(
+            f"figure {row['point']}: {row['test'].split('::')[-1]}: {shown}"
+        )
 
 
 @pytest.fixture
