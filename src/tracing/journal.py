@@ -227,6 +227,11 @@ class Journal:
         elif self._open or self._spill or self.counters().pending:
             self._arm(WAKE_IDLE_S)
 
+    @property
+    def recorder_up(self) -> bool:
+        """The recorder has begun its work."""
+        return self._page is not None and self._page.slots[slot.LIVES] > 0
+
     def body_omitted(self) -> None:
         """Count a body that was left out."""
         self._bodies_omitted += 1
