@@ -1,60 +1,85 @@
-"""When proxy and recorder want the same core, the proxy goes first, as long as the queue has room.
+"""Proxy and recorder on one core: the proxy goes first, as long as the queue has room.
 
-The kernel would share a contended core evenly, which halves the traffic to write traces that can
-wait: the journal holds them. Being `nice` instead could not be taken back when the queue fills. So
-the recorder looks how long the proxy had to wait for its turns while it worked itself, and where
-that is much, it sleeps between small pieces of work: twenty times as long as it worked while the
-queue has room, less from two fifths on, not at all from seven tenths (bodies are left out from
-three quarters on).
+Two threads take turns at one iterator of pieces of work, never both:
+
+    patient (nice 19) ──the queue is half full, or the proxy is gone──▶ ordinary
+            ◀──────────────────there is room again─────────────────────
+
+The kernel runs the patient one where a core has nothing better to do, and takes the core from it
+when the proxy wakes: with a recorder of ordinary priority a request waited up to 4 ms for that, one
+in a hundred, and traffic was halved to write traces that can wait, for the journal holds them. Two
+threads, because what has become nice cannot become ordinary again (setpriority(2)).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
-from time import monotonic, sleep
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
 
-_PIECE_S = 0.001  # of work between two looks
-_MOST_REST = 20.0  # seconds of sleep for a second of work
-_ROOM, _FULL = 0.4, 0.7  # of the queue
-_CONTENDED = 0.25  # of the time worked: a proxy that waited longer was held up by it
+HURRY_AT, CALM_AT = 0.5, 0.4  # of the queue; from three quarters on bodies are left out
+_LOOK_S = 0.001  # of work between two looks
+_NICE = 19
 
 
 class Pace:
-    """Called between exchanges; sleeps where it should. `fullness`: of the queue, 0 to 1."""
+    """Runs `pieces` to their end in the thread that fits. `fullness`: of the queue, 0 to 1;
+    `ending`: nothing more comes, and somebody waits for the rest."""
 
-    def __init__(self, fullness: Callable[[], float], proxy_pid: int) -> None:
+    def __init__(self, fullness: Callable[[], float], ending: Callable[[], bool]) -> None:
         self._fullness = fullness
-        self._fd = -1
-        with contextlib.suppress(OSError):  # not Linux: no pacing
-            self._fd = os.open(f"/proc/{proxy_pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        self._began = monotonic()
-        self._waited = self._waited_s()
+        self._ending = ending
+        self._ordinary = threading.Semaphore(0)
+        self._patient = threading.Semaphore(0)
+        self._looked = 0.0
+        self._hurrying = False
+        self._done = False
+        self._failed: BaseException | None = None
 
-    def step(self) -> None:
-        """A piece of work is done. Hot: once per exchange, 0.1 µs; a look every millisecond."""
-        if monotonic() - self._began < _PIECE_S or self._fd < 0:
-            return
-        waited = self._waited_s()
-        rest = rest_s(monotonic() - self._began, waited - self._waited, self._fullness())
-        if rest:
-            sleep(rest)
-            waited = self._waited_s()
-        self._waited = waited
-        self._began = monotonic()
+    def run(self, pieces: Iterator[None]) -> None:
+        """Returns when `pieces` ends, raises what it raises."""
+        thread = threading.Thread(target=self._be_patient, args=(pieces,), daemon=True)
+        thread.start()
+        while True:
+            self._ordinary.acquire()
+            if self._done:
+                break
+            self._done = self._work(pieces, hurrying=True)
+            self._patient.release()
+        thread.join()
+        if self._failed is not None:
+            raise self._failed
 
-    def _waited_s(self) -> float:
-        """How long the proxy's main thread has waited for a core in all (proc(5), schedstat)."""
+    def _be_patient(self, pieces: Iterator[None]) -> None:
+        _become_nice()
         try:
-            return int(os.pread(self._fd, 64, 0).split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):  # it is gone
-            return 0.0
+            while not self._done and not self._work(pieces, hurrying=False):
+                self._ordinary.release()
+                self._patient.acquire()
+        except BaseException as error:  # noqa: BLE001 - raised again in `run`
+            self._failed = error
+        self._done = True
+        self._ordinary.release()
+
+    def _work(self, pieces: Iterator[None], *, hurrying: bool) -> bool:
+        """Work while it is this thread's turn. True: all is done."""
+        return all(self.hurries() is hurrying for _ in pieces)
+
+    def hurries(self) -> bool:
+        """Is it the ordinary thread's turn? Hot: once per exchange; a look every millisecond."""
+        now = monotonic()
+        if now - self._looked >= _LOOK_S:
+            self._looked = now
+            most = CALM_AT if self._hurrying else HURRY_AT
+            self._hurrying = self._ending() or self._fullness() >= most
+        return self._hurrying
 
 
-def rest_s(worked_s: float, proxy_waited_s: float, fullness: float) -> float:
-    """How long to sleep after this much work, with the proxy waiting so long meanwhile."""
-    if proxy_waited_s < worked_s * _CONTENDED or fullness >= _FULL:
-        return 0.0
-    room = min(1.0, (_FULL - fullness) / (_FULL - _ROOM))
-    return min(worked_s, 4 * _PIECE_S) * _MOST_REST * room
+def _become_nice() -> None:
+    """This thread only: such is a process id to Linux here; elsewhere it would be all threads."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

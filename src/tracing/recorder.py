@@ -12,7 +12,6 @@ handle. Standard library, orjson and the providers only.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import os
@@ -83,7 +82,7 @@ class Recorder:
             None if settings.keep_gb is None else int(settings.keep_gb * 1e9),
             settings.keep_count,
         )
-        self._pace = Pace(self._fullness, os.getppid())
+        self._pace = Pace(self._fullness, lambda: inbox.closed)
         self._sweep_at = 0.0
         self._failing: deque[OpenExchange] = deque()
         self._tries = 0
@@ -92,14 +91,18 @@ class Recorder:
     def run(self) -> None:
         """Work until the proxy is gone and everything is written."""
         self._take_over()
+        self._pace.run(self._pieces())
+
+    def _pieces(self) -> Iterator[None]:
+        """All its work, in pieces of an exchange."""
         leftovers: Iterator[None] | None = self._recover_leftovers()
         while not self._inbox.closed:
             self._inbox.wait(0.0 if leftovers is not None else self._pause_s())
-            self._work(self._inbox.position)
+            yield from self._work(self._inbox.position)
             if leftovers is not None and next(leftovers, self) is self:
                 leftovers = None
             self._sweep()
-        self._finish()
+        yield from self._finish()
 
     def _take_over(self) -> None:
         """A recorder before us may have been killed between a mark and its counter."""
@@ -122,12 +125,11 @@ class Recorder:
             return max(0.0, self._retry_at - monotonic())
         return _SWEEP_S if self._keep.limited() else None
 
-    def _work(self, until: tuple[int, int] | None) -> None:
+    def _work(self, until: tuple[int, int] | None) -> Iterator[None]:
         """Write everything that is finished up to there."""
         for exchange in self._reader.scan(until):
             self._record(exchange)
-            if not self._inbox.closed:
-                self._pace.step()
+            yield
         if self._failing and monotonic() >= self._retry_at:
             self._retry()
         if self._reader.held_bytes > self._queue_bytes // 4:
@@ -135,9 +137,9 @@ class Recorder:
         self._slots[slot.RECLAIMED] = self._reclaimed_before + self._reader.reclaimed_bytes
         self._lines.flush()
 
-    def _finish(self) -> None:
+    def _finish(self) -> Iterator[None]:
         """The proxy is gone: what it left open was in flight."""
-        self._work(None)
+        yield from self._work(None)
         for exchange in list(self._reader.open.values()):
             if exchange not in self._failing:
                 self._record(exchange)
@@ -284,16 +286,8 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.umask(0o077)
-    _be_patient()
     gc.set_threshold(50_000)
     Recorder(settings, Inbox(settings.pipe_fd), CounterPage(settings.page_fd)).run()
-
-
-def _be_patient() -> None:
-    """The proxy goes first: this process runs when there is time, and never wakes into its turn."""
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 if __name__ == "__main__":
