@@ -288,6 +288,8 @@ def _failed(exchange: Exchange, error: ProxyError) -> Response:
     """An error before the first byte, as the client sees it."""
     exchange.cause = None
     exchange.end(Cause(error.cause), str(error))
+    if error is exchange.body.error:
+        exchange.phase = Phase.REQUEST  # whatever of it had been sent on by then
     if isinstance(error, ClientDisconnected):
         raise asyncio.CancelledError  # nobody is there to be answered
     headers = ((b"retry-after", b"%d" % error.retry_after_s),) if error.retry_after_s else ()

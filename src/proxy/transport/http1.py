@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
 
     def end_body(self) -> None:
         self._upload_done = True
+        if self.state is HEAD:
+            self.deadline = monotonic() + self._limits.headers_s
         if self._chunked_up and self.state is not CLOSED:
             self.transport.write(b"0\r\n\r\n")
 
@@ -318,11 +320,15 @@ class Connection(asyncio.Protocol):
         """The deadline has passed."""
         if self.state is IDLE:
             self.close()
+        elif self.state is HEAD and not self._upload_done and not self._write_paused:
+            self.deadline = (
+                now + self._limits.headers_s
+            )  # the client is slow: the server's to judge
         elif self.state is HEAD:
             self._fail(
                 HeadersTimeout(f"no answer from the upstream within {self._limits.headers_s:g} s")
             )
-        elif self._reading_paused:  # it is the client that is slow; the server watches that
+        elif self._reading_paused:  # here too
             self.deadline = now + self._limits.idle_s
         else:
             self._fail(HeadersTimeout(f"the upstream sent nothing for {self._limits.idle_s:g} s"))

@@ -8,6 +8,7 @@ limit and the count is kept here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -98,11 +99,18 @@ class HttpxTransport:
         if self._client is None:
             raise RuntimeError("the transport was not started")
         framed = any(KIND[name] in _FRAMES for name, _ in out.headers)
+        headers_s, loop = self._limits.headers_s, asyncio.get_running_loop()
+        limit = asyncio.timeout(headers_s)
+
+        def client_is_slow(waits: bool) -> None:
+            """The upstream's time runs while it has something to take or to answer."""
+            limit.reschedule(None if waits else loop.time() + headers_s)
+
         request = httpx.Request(
             out.method.decode(),
             f"{upstream.scheme}://{upstream.host_header.decode()}/",
             headers=[(name, value) for name, value in out.headers],
-            content=_content(exchange, out) if framed else None,
+            content=_content(exchange, out, client_is_slow) if framed else None,
             # Reading has limits of its own here: for the head, and between two pieces.
             extensions={"timeout": httpx.Timeout(None, connect=self._limits.connect_s).as_dict()},
         )
@@ -112,12 +120,10 @@ class HttpxTransport:
         exchange.t_sent = monotonic()
         exchange.phase = Phase.HEADERS
         try:
-            async with asyncio.timeout(self._limits.headers_s):
+            async with limit:
                 answer = await self._client.send(request, stream=True)
         except TimeoutError:
-            raise HeadersTimeout(
-                f"no answer from the upstream within {self._limits.headers_s:g} s"
-            ) from None
+            raise HeadersTimeout(f"no answer from the upstream within {headers_s:g} s") from None
         except httpx.HTTPError as error:
             raise mapped(error) from error
         problem = response_framing(answer.headers.raw)[1]
@@ -140,8 +146,8 @@ class _ExactURL(httpx.URL):
         return self._target
 
 
-def _content(exchange: Exchange, out: Outgoing) -> bytes | Upload:
-    return out.body if out.body is not None else Upload(exchange.body)
+def _content(exchange: Exchange, out: Outgoing, waits: Callable[[bool], None]) -> bytes | Upload:
+    return out.body if out.body is not None else Upload(exchange.body, waits)
 
 
 class _Pump:

@@ -359,19 +359,45 @@ async def test_paused_connection_that_is_given_back_reads_again():
     assert wire.reading
 
 
-async def test_no_head_in_time_is_a_timeout_and_an_upload_that_flows_moves_it():
+async def test_no_head_in_time_is_a_timeout():
     """Reliability 53."""
-    connection, wire, _ = connected(headers_s=10.0)
-    exchange = attempted(body=None)
-    head = connection.start(exchange, out())
-    connection.deadline = 0.0
-    exchange.body.feed(b"x")
-    assert connection.deadline > monotonic()
+    connection, wire, _, head = asked(headers_s=10.0)
     connection.expire(monotonic() + 11)
     with pytest.raises(HeadersTimeout):
         await head
     await turns()
     assert wire.aborted
+
+
+async def test_the_wait_for_the_head_begins_when_the_request_is_sent():
+    """A client that is slow with its upload is not the upstream's fault."""
+    connection, _, _ = connected(headers_s=10.0)
+    exchange = attempted(body=None)
+    head = connection.start(exchange, out())
+    now = monotonic() + 1e6
+    connection.expire(now)
+    assert connection.deadline > now
+    assert not head.done()
+    connection.deadline = 0.0
+    exchange.body.feed(b"x")
+    assert connection.deadline > monotonic()
+    connection.deadline = 0.0
+    exchange.body.end()
+    assert connection.deadline > monotonic()
+    connection.expire(monotonic() + 11)
+    with pytest.raises(HeadersTimeout):
+        await head
+
+
+async def test_an_upstream_that_takes_no_more_of_an_upload_is_late():
+    connection, _, _ = connected(headers_s=10.0)
+    exchange = attempted(body=None)
+    head = connection.start(exchange, out())
+    exchange.body.feed(b"x")
+    connection.pause_writing()
+    connection.expire(monotonic() + 11)
+    with pytest.raises(HeadersTimeout):
+        await head
 
 
 async def test_each_piece_of_an_answer_moves_its_deadline():

@@ -259,6 +259,28 @@ async def test_head_has_its_own_time_whatever_the_gap_between_pieces_may_be():
             await send(transport, box, attempted(b"GET"))
 
 
+async def test_the_wait_for_the_head_begins_when_the_request_is_sent():
+    """A client that is slow with its upload is not the upstream's fault."""
+    length = (b"Content-Length", b"2")
+    async with loopback(replies) as box, started(headers_s=0.05) as transport:
+        exchange = attempted(body=None)
+        sending = asyncio.ensure_future(send(transport, box, exchange, length))
+        for piece in (b"a", b"b"):
+            await asyncio.sleep(0.1)
+            assert not sending.done()
+            exchange.body.feed(piece)
+        exchange.body.end()
+        assert await taken(await sending) == b"ok"
+    async with loopback(silent) as box, started(headers_s=0.05) as transport:
+        exchange = attempted(body=None)
+        sending = asyncio.ensure_future(send(transport, box, exchange, length))
+        await asyncio.sleep(0.1)
+        exchange.body.feed(b"ab")
+        exchange.body.end()
+        with pytest.raises(HeadersTimeout):
+            await sending
+
+
 async def test_slow_drip_is_no_stall():
     """Reliability 55."""
 
