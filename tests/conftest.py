@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--crash-rounds", type=int, default=10, help="kill -9 so many times under load")
     group.addoption("--limit-rounds", type=int, default=3, help="exactly N of M so many times")
     group.addoption("--crash-seed", type=int, default=None, help="the seed a crash run has printed")
+    group.addoption("--every-byte", action="store_true", help="cut at all offsets, not a sample")
     group.addoption("--figures", metavar="FILE", help="append what was measured, a JSON line each")
 
 

@@ -137,10 +137,10 @@ def test_a_slow_and_sliced_way_changes_nothing(start_tap: StartTap, case: str) -
         Injector(upstream.address, up=fault, down=fault) as behind,
     ):
         tap = start_tap(base_url=behind.url, args=["--quiet"])
-        with Injector(tap.address, up=fault, down=fault) as before:
-            with Client(before.address) as client:
-                client.request("POST", CHAT, [], request)
-                answer = client.answer()
+        before = Injector(tap.address, up=fault, down=fault)
+        with before, Client(before.address) as client:
+            client.request("POST", CHAT, [], request)
+            answer = client.answer()
         assert bytes(upstream.request(CHAT).body) == request
     assert (answer.status, answer.end, answer.body) == (200, "complete", b"".join(EVENTS))
     trace = tap.trace(case)
