@@ -15,7 +15,7 @@ class Upload:
     `waits` is told True when it waits for the client's next piece, False when it has it.
     """
 
-    def __init__(self, body: RequestBody, waits: Callable[[bool], None] = bool) -> None:
+    def __init__(self, body: RequestBody, waits: Callable[[bool], object] = bool) -> None:
         self._body = body
         self._waits = waits
         self._queue: asyncio.Queue[bytes | ProxyError | None] = asyncio.Queue()
