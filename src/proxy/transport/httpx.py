@@ -32,6 +32,7 @@ from ..exchange import Exchange, Header, Phase, Response, Upstream
 from ..headers import KIND, Kind, response_framing
 from .base import Outgoing, TransportLimits
 from .native import tls_context
+from .sending import Sending
 from .upload import Upload
 
 _FRAMES = frozenset({Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING})
@@ -76,31 +77,33 @@ class HttpxTransport:
 
     async def send(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> Response:
         """See Transport."""
+        if self._client is None:
+            raise RuntimeError("the transport was not started")
+        limit = asyncio.timeout(None)
+        request = self._request(exchange, upstream, out, limit)
         try:
             async with asyncio.timeout(self._limits.pool_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise PoolTimeout(f"all {self._limits.connections} requests are in use") from None
-        try:
-            answer = await self._head(exchange, upstream, out)
-        except BaseException:
-            self._slots.release()
-            raise
+        exchange.t_sent = monotonic()
+        exchange.phase = Phase.HEADERS
+        sending = Sending(self._client, request, self._slots.release)
+        answer = await self._trusted(await self._head(sending, limit))
         now = monotonic()
         exchange.t_headers = now
-        pump = _Pump(answer, self._slots, self._limits.idle_s)
+        pump = _Pump(answer, sending, self._slots, self._limits.idle_s)
         pump.task = spawn(pump.run(), "httpx body")
         version = answer.http_version.removeprefix("HTTP/").encode()
         headers: list[Header] = list(answer.headers.raw)
         reason = answer.reason_phrase.encode()
         return Response(answer.status_code, headers, pump.body, reason=reason, http_version=version)
 
-    async def _head(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> httpx.Response:
-        if self._client is None:
-            raise RuntimeError("the transport was not started")
+    def _request(
+        self, exchange: Exchange, upstream: Upstream, out: Outgoing, limit: asyncio.Timeout
+    ) -> httpx.Request:
         framed = any(KIND[name] in _FRAMES for name, _ in out.headers)
         headers_s, loop = self._limits.headers_s, asyncio.get_running_loop()
-        limit = asyncio.timeout(headers_s)
 
         def client_is_slow(waits: bool) -> None:
             """The upstream's time runs while it has something to take or to answer."""
@@ -117,20 +120,28 @@ class HttpxTransport:
         request.url = _ExactURL(request.url, out.target)
         if not framed:
             request.headers.pop("content-length", None)  # 18: httpx gives a bare POST one
-        exchange.t_sent = monotonic()
-        exchange.phase = Phase.HEADERS
+        return request
+
+    async def _head(self, sending: Sending, limit: asyncio.Timeout) -> httpx.Response:
+        headers_s = self._limits.headers_s
         try:
             async with limit:
-                answer = await self._client.send(request, stream=True)
+                limit.reschedule(asyncio.get_running_loop().time() + headers_s)
+                return await sending.head()
         except TimeoutError:
             raise HeadersTimeout(f"no answer from the upstream within {headers_s:g} s") from None
         except httpx.HTTPError as error:
             raise mapped(error) from error
+
+    async def _trusted(self, answer: httpx.Response) -> httpx.Response:
         problem = response_framing(answer.headers.raw)[1]
-        if problem is not None:
+        if problem is None:
+            return answer
+        try:
             await answer.aclose()
-            raise BadResponse(f"the upstream's answer cannot be trusted: {problem}")
-        return answer
+        finally:
+            self._slots.release()
+        raise BadResponse(f"the upstream's answer cannot be trusted: {problem}")
 
 
 class _ExactURL(httpx.URL):
@@ -153,8 +164,11 @@ def _content(exchange: Exchange, out: Outgoing, waits: Callable[[bool], None]) -
 class _Pump:
     """Carries an httpx response into a ResponseBody, which pushes."""
 
-    def __init__(self, answer: httpx.Response, slots: asyncio.Semaphore, idle_s: float) -> None:
+    def __init__(
+        self, answer: httpx.Response, sending: Sending, slots: asyncio.Semaphore, idle_s: float
+    ) -> None:
         self._answer = answer
+        self._sending = sending
         self._slots = slots
         self._idle_s = idle_s
         self._go = asyncio.Event()
@@ -178,8 +192,10 @@ class _Pump:
             failure = BodyError("timeout", f"the upstream sent nothing for {self._idle_s:g} s")
         finally:
             self.body.finish(failure)
-            self._slots.release()
-            await self._answer.aclose()
+            try:
+                await self._answer.aclose()
+            finally:  # not before: the next request would open one connection too many
+                self._slots.release()
 
     async def _carry(self) -> None:
         loop = asyncio.get_running_loop()
@@ -199,8 +215,8 @@ class _Pump:
 
     def abort(self) -> None:
         """Once it runs it is cancelled; before its first step that would leave all unreleased."""
-        self._aborted = True
-        if self._running and self.task is not None:
+        again, self._aborted = self._aborted, True
+        if self._running and self.task is not None and not (again or self._sending.closing):
             self.task.cancel()
 
 
