@@ -28,7 +28,7 @@ KEY = "llmtap-test-key-0001"
 
 
 class Probe:
-    """Counts the suspensions of the first task whose coroutine has this name, and of those `helpers`
+    """Counts the suspensions of the first task whose coroutine has this name, and of the `helpers`
     that run for it; at number `at` of all it strikes.
 
     `when`: "waiting", at the next turn of the loop; "arriving", in the turn in which what is

@@ -255,7 +255,7 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 def test_cancelled_at_every_await(
     tmp_path: Path, figure: Figure, pytestconfig: pytest.Config, loop: str, transport: str
 ) -> None:
-    """With httpx, which has four times as many awaits, only clients leave, unless `--every-byte`."""
+    """With httpx, which has four times the awaits, only clients leave, unless `--every-byte`."""
     few = transport == "httpx" and not pytestconfig.getoption("--every-byte")
     counted = in_loop(loop, strike_everywhere(tmp_path, transport, ("leave",) if few else WHOS))
     struck = judge_traces(tmp_path)
