@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -191,13 +192,15 @@ class _Link:
                 sock.close()
 
     def reset(self) -> None:
-        """A reset to both: closing alone would not wake the thread that still reads there."""
+        """A reset to both. The sockets are closed by the threads that read them, once both are
+        woken: a number closed under a thread could be another connection's by the time it reads.
+        """
         self.broken = True
-        self.ended.set()
         for sock in self._sockets:
             with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.shutdown(socket.SHUT_RD)
-            close_with_reset(sock)
+        self.ended.set()
 
 
 __all__ = ["NONE", "Fault", "Injector"]

@@ -107,6 +107,7 @@ def test_stall_after_n_bytes_is_silence(echoing: Upstream, way: str) -> None:
         client.send(b"0123456789")
         assert client.wire.exactly(7) == b"0123456"
         assert client.wire.silent_for(0.1)
+        client.close()
         if way == "down":  # else the client's own end is among what does not pass
             echoing.wait(lambda: echoing.connections[0].fate != "open", 2)
         else:
