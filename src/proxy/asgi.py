@@ -117,6 +117,7 @@ class _ASGIClient:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._queue: asyncio.Queue[MutableMapping[str, Any] | None] = asyncio.Queue()
+        self._head: MutableMapping[str, Any] | None = None  # until something follows it
         self._held = 0
         self._response_body: ResponseBody | None = None
         self.may_read = asyncio.Event()
@@ -133,20 +134,23 @@ class _ASGIClient:
         if isinstance(response.body, ResponseBody):
             self._response_body = response.body
         status = min(max(response.status, 200), 599)  # uvicorn knows no other (reliability 20)
-        self._queue.put_nowait(
-            {"type": "http.response.start", "status": status, "headers": headers}
-        )
+        self._head = {"type": "http.response.start", "status": status, "headers": headers}
 
     def flush(self) -> None:
-        """The server in front decides when."""
+        """Hand the head over; the server in front decides when it is sent."""
+        head, self._head = self._head, None
+        if head is not None:
+            self._queue.put_nowait(head)
 
     def write(self, chunk: bytes) -> None:
+        self.flush()
         self._held += len(chunk)
         if self._held > _HIGH_WATER and self._response_body is not None:
             self._response_body.pause()
         self._queue.put_nowait({"type": "http.response.body", "body": chunk, "more_body": True})
 
     def end(self) -> None:
+        self.flush()
         self.ended = True
         self._queue.put_nowait({"type": "http.response.body", "body": b"", "more_body": False})
         self._queue.put_nowait(None)

@@ -99,6 +99,7 @@ class Gateway:
 
     async def handle(self, exchange: Exchange, client: Client) -> None:
         """See one exchange through. Hot: once per request."""
+        flushed = False
         try:
             try:
                 self._begun += 1
@@ -121,6 +122,7 @@ class Gateway:
                 exchange.status = response.status
                 if body.empty:
                     client.flush()
+                    flushed = True
                 await body.pipe(_delivery(exchange, client))
                 client.end()
                 exchange.phase = _DONE
@@ -129,7 +131,10 @@ class Gateway:
         except BodyError as error:
             _overrule(exchange, Cause(error.cause), str(error))
             exchange.error = ErrorRecord("upstream", error.cause, str(error))
-            client.abort()
+            if flushed or exchange.t_first_byte is not None:
+                client.abort()
+            else:  # it broke off in the read that brought its head
+                _send_in_its_place(exchange, client, error)
         except asyncio.CancelledError:
             exchange.end(Cause.SHUTDOWN)  # stands unless the client's leaving was noted before
             client.abort()
@@ -254,6 +259,14 @@ def _send_crash(exchange: Exchange, client: Client) -> None:
     except Exception:
         log.exception("request %s could not even be refused", exchange.id)
         client.abort()
+
+
+def _send_in_its_place(exchange: Exchange, client: Client, error: BodyError) -> None:
+    """The upstream's answer is lost before a byte of it has gone out: the client gets ours."""
+    status = 504 if error.cause == "timeout" else 502
+    response = exchange.refuse(status, "upstream_bad_response", str(error))
+    if isinstance(response.body, bytes):
+        _send_whole(exchange, client, response, response.body)
 
 
 def _delivery(exchange: Exchange, client: Client) -> Callable[[bytes], None]:

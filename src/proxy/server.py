@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -42,6 +45,7 @@ _STATUS_LINES = {
 _PASS = Kind.PASS
 _HOST = Kind.HOST
 _LENGTH = Kind.CONTENT_LENGTH
+_NO_LINGER = struct.pack("ii", 1, 0)  # on, 0 s: what is unsent is dropped, the peer gets a RST
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 _UNCOUNTED = -1  # bytes of a head that began somewhere within a read
 _MOST_PIPELINED = 16  # requests read ahead on one connection before it is paused
@@ -111,6 +115,7 @@ class ServerProtocol(asyncio.Protocol):
 
         # the request being read
         self._fed = b""  # what the parser is being fed
+        self._begun = b""  # what came of an unfinished head before
         self._target = b""
         self._headers: list[Header] = []
         self._head_bytes = 0
@@ -191,10 +196,11 @@ class ServerProtocol(asyncio.Protocol):
         elif self._reading is BODY:
             self._await_body(len(data) if reading is BODY else 0)
         elif self._reading is HEAD:
-            self._await_head(begun=reading is not HEAD)
+            self._await_head(data, begun=reading is not HEAD)
 
-    def _await_head(self, *, begun: bool) -> None:
+    def _await_head(self, data: bytes, *, begun: bool) -> None:
         """The head is not whole yet: bounded in bytes and, from its first byte, in time."""
+        self._begun += data
         if begun and self._exchange is None:  # else its time begins when the answer is out
             self.deadline = monotonic() + self._limits.head_s
         if self._head_bytes > self._limits.header_bytes:
@@ -220,7 +226,7 @@ class ServerProtocol(asyncio.Protocol):
         return f"the request's head is over {self._limits.header_bytes} bytes"
 
     def on_message_begin(self) -> None:
-        self._target = b""
+        self._target = self._begun = b""
         self._headers = []
         if self._reading is IDLE:  # pipelined behind another in the same read
             self._reading = HEAD
@@ -241,9 +247,9 @@ class ServerProtocol(asyncio.Protocol):
             return
         limits = self._limits
         version = _VERSIONS.get(self._parser.get_http_version(), b"")
-        if version != b"1.1" and b" RTSP/" in self._fed:  # llhttp takes it for HTTP
-            version = b""
         method = self._parser.get_method()
+        if (version != b"1.1" or method == b"SOURCE") and not self._speaks_http():
+            version = b""
         chunked = continues = False
         hosts = lengths = announced = 0
         for name, value in self._headers:
@@ -289,6 +295,11 @@ class ServerProtocol(asyncio.Protocol):
             if continues:
                 body.wanted = self._send_continue
             self._accept(method, version, body)
+
+    def _speaks_http(self) -> bool:
+        """llhttp takes `RTSP/1.0` and, after SOURCE, `ICE/1.0` for HTTP and does not tell."""
+        line = re.escape(self._target) + rb" +HTTP/"
+        return re.search(line, self._begun + self._fed) is not None
 
     def _head_is_too_large(self) -> bool:
         """Counted exactly, where a read held more than the head."""
@@ -437,9 +448,16 @@ class ServerProtocol(asyncio.Protocol):
         if self._until_close or self._write_paused:
             # A body that ends with the connection needs a reset to be told from a whole one;
             # chunked and sized ones have their ends marked.
-            self.transport.abort()
+            self._reset()
         else:
             self._close()
+
+    def _reset(self) -> None:
+        """Close with a reset: `transport.abort` alone sends an orderly end where all was sent."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.transport.abort()
 
     def _close(self) -> None:
         """Close once all is sent; a client that does not read may keep it from that only so long

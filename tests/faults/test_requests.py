@@ -209,6 +209,21 @@ def test_r09_what_is_not_http_1_1(upstream: Upstream, tap: LLMTap, name: str) ->
     refused(upstream, tap, NOT_HTTP[name], statuses=(400, 405, 501, 505))
 
 
+@pytest.mark.parametrize("first", [b"GET /v1/x RTSP/1.0", b"SOURCE /v1/x ICE/1.0"])
+def test_r09_other_protocols_however_they_are_cut(
+    upstream: Upstream, tap: LLMTap, first: bytes
+) -> None:
+    """llhttp takes them for HTTP/1.0."""
+    before = upstream.hits("")
+    with Client(tap.address, timeout=3) as client:
+        for at in range(len(first)):
+            client.send(first[at : at + 1])
+            time.sleep(0.001)
+        client.send(b"\r\nHost: a\r\n\r\n")
+        assert client.answer().status == 400
+    assert upstream.hits("") == before
+
+
 def test_r09_spaces_in_the_first_line_are_refused_or_mean_nothing(
     upstream: Upstream, tap: LLMTap, case: str
 ) -> None:

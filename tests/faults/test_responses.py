@@ -78,6 +78,8 @@ BAD_HEADS = {
     "no_colon": OK + b"X-A\r\nContent-Length: 2\r\n\r\n{}",
     "empty_name": OK + b": a\r\nContent-Length: 2\r\n\r\n{}",
     "bare_cr": OK + b"X-A: a\rb\r\nContent-Length: 2\r\n\r\n{}",
+    "nul_in_reason": b"HTTP/1.1 200 O\x00K\r\nContent-Length: 2\r\n\r\n{}",
+    "http_0_9": b"HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     "noise": bytes(range(256)),
 }
 
@@ -164,6 +166,12 @@ def test_connection_close_of_the_upstream_is_obeyed(
         assert tap.call("GET", "/v1/next").status == 200
 
 
+def test_r23_chunks_in_http_1_0_are_502(upstream: Upstream, tap: LLMTap, case: str) -> None:
+    """RFC 9112 6.1: framing that is faulty."""
+    head = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+    bad_gateway(upstream, tap, case, head + ONE_CHUNK)
+
+
 def test_http_1_0_upstream_is_served(upstream: Upstream, tap: LLMTap, case: str) -> None:
     wire = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{}"
     answer, trace = answered(upstream, tap, case, wire)
@@ -209,6 +217,24 @@ def test_r56_reset_after_a_part_of_the_length(upstream: Upstream, tap: LLMTap, c
         "upstream_reset",
         "body",
     )
+
+
+def test_r56_client_of_http_1_0_can_tell_a_cut_stream_from_a_whole_one(
+    upstream: Upstream, tap: LLMTap, case: str
+) -> None:
+    """Its body ends with the connection: only a reset says that this one is not whole."""
+    upstream.script(case, *steps.stream([b"data: 1\n\n"], end=steps.rst()))
+    with Client(tap.address) as client:
+        client.send(f"GET /v1/x?{case} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
+        answer = client.answer()
+        assert (answer.framing, answer.end, answer.how) == ("close", "cut", "rst")
+
+
+def test_r57_answer_lost_in_the_read_that_brought_its_head_is_502(
+    upstream: Upstream, tap: LLMTap, case: str
+) -> None:
+    """Nothing has gone out yet, so there is still an answer."""
+    bad_gateway(upstream, tap, case, OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
 
 
 @pytest.mark.parametrize("at", range(1, 60, 7))

@@ -11,6 +11,7 @@ where a body without a length ends, and when a connection may serve somebody els
 from __future__ import annotations
 
 import asyncio
+import re
 from enum import Enum
 from time import monotonic
 from typing import Protocol, cast
@@ -27,7 +28,7 @@ from ..errors import (
     UpstreamReset,
 )
 from ..exchange import Exchange, Header, Response
-from ..headers import response_framing
+from ..headers import KIND, Kind, response_framing
 from .base import Outgoing, TransportLimits
 
 NEVER = float("inf")
@@ -43,6 +44,7 @@ class State(Enum):
 
 
 IDLE, HEAD, BODY, CLOSED = State  # named once: see server.py
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 
 
@@ -235,6 +237,13 @@ class Connection(asyncio.Protocol):
         if 100 <= status < 200:
             return
         framed, problem = response_framing(self._headers)
+        version = _VERSIONS.get(self._parser.get_http_version(), b"")
+        if not version:
+            problem = "its version is neither 1.1 nor 1.0"
+        elif version == b"1.0" and any(KIND[n] is Kind.TRANSFER_ENCODING for n, _ in self._headers):
+            problem = "Transfer-Encoding does not exist in HTTP/1.0"  # RFC 9112 6.1
+        elif problem is None and not self._reason.isalnum() and _CONTROL.search(self._reason):
+            problem = "a control character in its reason"  # llhttp lets them pass
         if problem is not None or not 200 <= status <= 999:
             problem = problem or f"status {status} does not exist"
             self._fail(BadResponse(f"the upstream's answer cannot be trusted: {problem}"))
@@ -254,7 +263,7 @@ class Connection(asyncio.Protocol):
                     self._headers,
                     self._body,
                     reason=self._reason,
-                    http_version=_VERSIONS.get(self._parser.get_http_version(), b"1.1"),
+                    http_version=version,
                 )
             )
         if self._no_body:  # HEAD: llhttp would wait for the body that is announced
