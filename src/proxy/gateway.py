@@ -129,12 +129,7 @@ class Gateway:
             else:
                 _send_whole(exchange, client, response, body)
         except BodyError as error:
-            _overrule(exchange, Cause(error.cause), str(error))
-            exchange.error = ErrorRecord("upstream", error.cause, str(error))
-            if flushed or exchange.t_first_byte is not None:
-                client.abort()
-            else:  # it broke off in the read that brought its head
-                _send_in_its_place(exchange, client, error)
+            _break_off(exchange, client, error, flushed=flushed)
         except asyncio.CancelledError:
             exchange.end(Cause.SHUTDOWN)  # stands unless the client's leaving was noted before
             client.abort()
@@ -261,8 +256,14 @@ def _send_crash(exchange: Exchange, client: Client) -> None:
         client.abort()
 
 
-def _send_in_its_place(exchange: Exchange, client: Client, error: BodyError) -> None:
-    """The upstream's answer is lost before a byte of it has gone out: the client gets ours."""
+def _break_off(exchange: Exchange, client: Client, error: BodyError, *, flushed: bool) -> None:
+    """The upstream's answer will never be whole: cut the client, or, where its head broke off
+    together with it and not a byte has gone out, answer in its place."""
+    _overrule(exchange, Cause(error.cause), str(error))
+    exchange.error = ErrorRecord("upstream", error.cause, str(error))
+    if flushed or exchange.t_first_byte is not None:
+        client.abort()
+        return
     status = 504 if error.cause == "timeout" else 502
     response = exchange.refuse(status, "upstream_bad_response", str(error))
     if isinstance(response.body, bytes):

@@ -176,11 +176,14 @@ _FIRST_LINES = (
     b"GET /try/@ http/1.1", b"GET /try/@ HTTP /1.1", b"GET /try/@ RTSP/1.0", b"GET /try/@ ICE/1.0",
     b"GET /a b HTTP/1.1", b"GET HTTP/1.1", b" GET /try/@ HTTP/1.1", b"GET\t/try/@\tHTTP/1.1",
     b"GET /try/@\x01 HTTP/1.1", b"GET /try/@\x00 HTTP/1.1", b"GET /try/@\rX HTTP/1.1",
-    b"GET /try/@\x0c HTTP/1.1", b"G\x00T /try/@ HTTP/1.1", b"G(T /try/@ HTTP/1.1", b"/try/@ HTTP/1.1",
-    b"GET /try/@ HTTP/1.1\rX: y", b"GET /try/@ HTTP/-1.1", b"GET /try/@ HTTP/1.1.1", b"GET /try/@ H",
+    b"GET /try/@\x0c HTTP/1.1", b"G\x00T /try/@ HTTP/1.1", b"G(T /try/@ HTTP/1.1",
+    b"/try/@ HTTP/1.1",
+    b"GET /try/@ HTTP/1.1\rX: y", b"GET /try/@ HTTP/-1.1", b"GET /try/@ HTTP/1.1.1",
+    b"GET /try/@ H",
     b"CONNECT evil.test:443 HTTP/1.1", b"PRI * HTTP/2.0", b"GET  /try/@  HTTP/1.1", b"\x00\x00",
     b"GET http:///try/@ HTTP/1.1", b"GET evil.test:80 HTTP/1.1", b"GET @evil.test HTTP/1.1",
-    b"get /try/@ HTTP/1.1", b"GET /try/@#frag HTTP/1.1", b"SOURCE /try/@ ICE/1.0", b"HTTP/1.1 200 OK",
+    b"get /try/@ HTTP/1.1", b"GET /try/@#frag HTTP/1.1", b"SOURCE /try/@ ICE/1.0",
+    b"HTTP/1.1 200 OK",
     "GET /try/@\u00e9 HTTP/1.1".encode(), b"GET \\try\\@ HTTP/1.1", b"GET /try/@ HTTP/1.1\x0b",
 )  # fmt: skip
 
@@ -215,8 +218,10 @@ BAD_REQUESTS: dict[str, bytes] = {
     "te_vertical_tab": _post(b"Transfer-Encoding:\x0bchunked", _BOTH, body=END + CANARY),
     "te_before_host": b"POST /try/@ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + END + CANARY,
     # upgrades, tunnels and expectations
-    "h2c": _get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
-    "h2c_canary": _get(b"Connection: Upgrade", b"Upgrade: h2c") + b"PRI * HTTP/2.0\r\n\r\n" + CANARY,
+    "h2c": _get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c",
+    b"HTTP2-Settings: AAMAAABk"),
+    "h2c_canary": _get(b"Connection: Upgrade", b"Upgrade: h2c")
+    + b"PRI * HTTP/2.0\r\n\r\n" + CANARY,
     "upgrade_post": _post(b"Connection: upgrade", b"Upgrade: x", b"Content-Length: 2", body=b"{}")
     + CANARY,
     "websocket": _get(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13")
@@ -326,9 +331,11 @@ CLOSE_DELIMITED: dict[str, bytes] = {
 }
 
 _BAD_STATUS_LINES = (
-    b"HTTP/1.1 99 Odd", b"HTTP/1.1 0 Odd", b"HTTP/1.1 000 Odd", b"HTTP/1.1 -1 Odd", b"HTTP/1.1 20 Odd",
+    b"HTTP/1.1 99 Odd", b"HTTP/1.1 0 Odd", b"HTTP/1.1 000 Odd", b"HTTP/1.1 -1 Odd",
+    b"HTTP/1.1 20 Odd",
     b"HTTP/1.1 2000 Odd", b"HTTP/1.1 abc Odd", b"HTTP/1.1  Odd", b"HTTP/1.1", b"HTTP/2 200 OK",
-    b"HTTP/3.1 200 OK", b"HTTP/0.9 200 OK", b"http/1.1 200 OK", b"HTTP/1.1200 OK", b"HTTP/1.1 200OK",
+    b"HTTP/3.1 200 OK", b"HTTP/0.9 200 OK", b"http/1.1 200 OK", b"HTTP/1.1200 OK",
+    b"HTTP/1.1 200OK",
     b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200 O\rK", b"SSH-2.0-OpenSSH_9.6", b"hello", b"ICY 200 OK",
     b"RTSP/1.0 200 OK", b"HTTP/1.1 +200 OK", b"HTTP/1.1\t200\tOK", b" HTTP/1.1 200 OK", b"200 OK",
     b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 999 Odd", b"HTTP/1.1 600 Odd", b"{}", b"\x00",

@@ -12,7 +12,8 @@ from tests.faults.driving import Try
 
 _TOKENS = (
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\x00", b"\t", b" ", b":", b";", b",", b"\x0b", b"\x7f",
-    b"\x80", b"\xff", b"0", b"1", b"-", b"+", b"0x", b"_", b"f" * 17, b"9" * 25, b"\r\n ", b"\r\n\t",
+    b"\x80", b"\xff", b"0", b"1", b"-", b"+", b"0x", b"_", b"f" * 17, b"9" * 25, b"\r\n ",
+    b"\r\n\t",
     b"Content-Length: 0\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
     b"transfer-encoding: identity\r\n", b"Host: b\r\n", b"Connection: close\r\n", b"chunked",
     b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\n", b"HTTP/1.0",

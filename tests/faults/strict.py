@@ -110,7 +110,7 @@ def response(data: bytes, method: bytes, *, ended: bool) -> Message:
         if line is None:
             raise Malformed(first)
         minor, status, reason = line.groups()
-        if not 100 <= int(status) or status == b"101":
+        if int(status) < 100 or status == b"101":
             raise Malformed(status)
         if int(status) >= 200:
             break
