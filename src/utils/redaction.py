@@ -31,6 +31,7 @@ SECRET_HEADERS: frozenset[bytes] = frozenset(
         b"cookie",
         b"set-cookie",
         b"x-amz-security-token",
+        b"sec-websocket-protocol",  # browsers put `openai-insecure-api-key.<key>` there
     )
 )
 SECRET_QUERY: frozenset[bytes] = frozenset(
@@ -81,9 +82,13 @@ def redact_headers(
 
 def searched_values(lowername: bytes, value: bytes) -> list[bytes]:
     """The texts that give a secret header away where they turn up: the whole value, the part
-    after `Bearer`, each cookie's value. Longest first, none shorter than `SEARCHED_LENGTH`."""
+    after `Bearer`, each cookie's value, what follows a subprotocol's name. Longest first, none shorter than `SEARCHED_LENGTH`.
+    """
     values = {value.strip()}
     values.add(credential(value))
+    if lowername == b"sec-websocket-protocol":
+        offered = [part.strip().partition(b".") for part in value.split(b",")]
+        values = {rest for name, _, rest in offered if b"key" in name or b"token" in name}
     if lowername in (b"cookie", b"set-cookie"):
         pairs = value.split(b";") if lowername == b"cookie" else value.split(b";", 1)[:1]
         values.update(pair.partition(b"=")[2].strip() for pair in pairs)
