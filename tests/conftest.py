@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--crash-seed", type=int, default=None, help="the seed a crash run has printed")
     group.addoption("--every-byte", action="store_true", help="cut at all offsets, not a sample")
     group.addoption("--fault-examples", type=int, default=192, help="mutations tried, each way")
+    group.addoption(
+        "--trace-requests", type=int, default=1000, help="traced by processes side by side"
+    )
     group.addoption("--fault-seed", type=int, default=None, help="the seed a fault run has printed")
     group.addoption("--figures", metavar="FILE", help="append what was measured, a JSON line each")
 

@@ -314,3 +314,23 @@ def test_killed_recorder_is_replaced_and_nothing_is_lost(
     if found < 20:
         tap.restart()
         tap.traces(20, having=case)
+
+
+def test_r91_processes_side_by_side_lose_no_trace(
+    upstream: Upstream, start_tap: StartTap, case: str, request: pytest.FixtureRequest
+) -> None:
+    """`--trace-requests 80000` for the whole of it."""
+    count = request.config.getoption("--trace-requests")
+    tap = start_tap(config=settings(upstream.url, workers=4, quiet=True))
+
+    def some(connection: int) -> None:
+        with tap.client() as client:
+            for number in range(connection, count, 16):
+                client.request("POST", f"/v1/x?{case}-{number}", None, b"{}")
+                assert client.answer().status == 200
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(some, range(16)))
+    assert tap.stop() == 0
+    found = {doc["request"]["query"] for doc in tap.traces(count, having=case, timeout=60)}
+    assert len(found) == count
