@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from ..utils.addresses import is_metadata
 from ..utils.redaction import redact_query
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -53,6 +54,8 @@ def _base_url(value: str) -> str:
         raise ValueError("holds a user or password; take it out and use api_key or headers")
     if "#" in value:
         raise ValueError("holds a fragment; end it before the #")
+    if is_metadata(parts.hostname or ""):  # reliability 107
+        raise ValueError("is where a cloud keeps its machines' credentials; give an API's address")
     if redact_query(parts.query.encode())[0] != parts.query.encode():
         raise ValueError("holds a key in its query; take it out and use api_key")
     path, mark, query = value.partition("?")

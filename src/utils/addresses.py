@@ -1,8 +1,9 @@
-"""What an address to listen on means."""
+"""What an address to listen on, or to send to, means."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import inet_aton, inet_ntoa
 
 
 def is_loopback(host: str) -> bool:
@@ -11,3 +12,31 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+_METADATA = frozenset(
+    {
+        "metadata.google.internal",
+        "169.254.169.254",  # of nearly all clouds
+        "169.254.170.2",  # of containers at AWS
+        "fd00:ec2::254",
+        "100.100.100.200",  # of Alibaba
+    }
+)
+
+
+def is_metadata(host: str) -> bool:
+    """Whether a cloud answers on `host` with what its machines may do: never an API's place.
+
+    However the address is written: `0xa9fea9fe`, `2852039166`, `::ffff:169.254.169.254`.
+    """
+    host = host.lower().rstrip(".")
+    address: IPv4Address | IPv6Address
+    try:
+        address = ip_address(inet_ntoa(inet_aton(host)))
+    except (OSError, ValueError):
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return host in _METADATA
+    return str(getattr(address, "ipv4_mapped", None) or address) in _METADATA

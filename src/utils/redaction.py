@@ -82,8 +82,8 @@ def redact_headers(
 
 def searched_values(lowername: bytes, value: bytes) -> list[bytes]:
     """The texts that give a secret header away where they turn up: the whole value, the part
-    after `Bearer`, each cookie's value, what follows a subprotocol's name. Longest first, none shorter than `SEARCHED_LENGTH`.
-    """
+    after `Bearer`, each cookie's value, a subprotocol's key. Longest first, none shorter than
+    `SEARCHED_LENGTH`."""
     values = {value.strip()}
     values.add(credential(value))
     if lowername == b"sec-websocket-protocol":

@@ -96,6 +96,17 @@ def test_r107_redirect_to_a_metadata_address_is_passed_and_not_followed(
     assert len(tap.trace(case)["upstream"]["attempts"]) == 1
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "[::ffff:169.254.169.254]", "0xa9fea9fe", "METADATA.google.internal."],
+)
+def test_r107_metadata_address_as_base_url_is_refused(start_tap: StartTap, host: str) -> None:
+    tap = start_tap(base_url=f"http://{host}/latest", wait=False)
+    tap.launch()
+    assert tap.wait(10) == 2
+    assert "credentials" in tap.output
+
+
 def test_r114_no_cors_of_the_proxys_own(upstream: Upstream, tap: LLMTap, case: str) -> None:
     headers = [(b"Origin", b"https://evil.test"), (b"X-Case", case.encode())]
     headers += [(b"Access-Control-Request-Method", b"POST")]
