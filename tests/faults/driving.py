@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import json
 import re
@@ -20,10 +19,20 @@ import struct
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults import strict
+from tests.faults.judging import (
+    Try,
+    Verdicts,
+    answers_in,
+    closes,
+    echo,
+    may_be,
+    number_of,
+    sized,
+    whole_from,
+)
 from tests.faults.strict import Malformed, Message, Unfinished
 from tests.support.tap import LLMTap, settings
 from tests.support.wire import free_port
@@ -36,42 +45,6 @@ LIMITS = {
     "headers_s": 0.3,
     "idle_s": 0.3,
 }
-
-
-@dataclass(slots=True)
-class Try:
-    """`wire` sent in the slices `cuts` make; `end` is what an upstream does after its answer."""
-
-    name: str
-    wire: bytes
-    cuts: tuple[int, ...] = ()
-    end: str = "stay"
-    method: bytes = b"POST"
-
-    def slices(self, whole_from: int | None = None) -> Iterable[bytes]:
-        """Its pieces; what lies behind `whole_from` comes together with the piece before it."""
-        last = len(self.wire) if whole_from is None else whole_from
-        places = [0, *sorted(c for c in set(self.cuts) if 0 < c < last), len(self.wire)]
-        return (self.wire[a:b] for a, b in itertools.pairwise(places) if a < b)
-
-
-@dataclass
-class Verdicts:
-    """What was tried and what went wrong, by kind, each with what it takes to try it again."""
-
-    tried: int = 0
-    honest: int = 0
-    wrong: dict[str, list[str]] = field(default_factory=dict)
-
-    def blame(self, kind: str, attempt: Try | None, why: str) -> None:
-        shown = why if attempt is None else f"{why}: {attempt!r}"
-        self.wrong.setdefault(kind, []).append(shown)
-
-    def count(self, kind: str) -> int:
-        return len(self.wrong.get(kind, ()))
-
-    def told(self) -> str:
-        return "\n".join(f"{k}: {x[:3000]}" for k, found in self.wrong.items() for x in found[:3])
 
 
 class Arena:
@@ -152,14 +125,14 @@ class Arena:
 
     async def _answer(self, message: Message, writer: asyncio.StreamWriter) -> bool:
         if message.target.startswith(b"/honest/"):
-            writer.write(_sized(message.target))
+            writer.write(sized(message.target))
             return True
         attempt = self._answers.get(message.target.rpartition(b"/")[2])
         if attempt is None:
             self.arrived.append(message)
-            writer.write(_sized(b"" if message.method == b"HEAD" else _echo(message)))
+            writer.write(sized(b"" if message.method == b"HEAD" else echo(message)))
             return True
-        for piece in attempt.slices(_whole_from(attempt)):
+        for piece in attempt.slices(whole_from(attempt)):
             if writer.is_closing():
                 return False
             writer.write(piece)
@@ -227,8 +200,8 @@ class Arena:
                 await _send(writer, attempt.slices())
                 while data := await reader.read(65536):
                     got += data
-                    answers = _answers(got, whole)
-                    if len(answers) >= len(whole) and not rest and not _closing(answers, whole):
+                    answers = answers_in(got, whole)
+                    if len(answers) >= len(whole) and not rest and not closes(answers, whole):
                         break
         except TimeoutError:
             self.verdicts.blame("hangs", attempt, f"neither answered nor closed, got {got[:300]!r}")
@@ -240,23 +213,23 @@ class Arena:
 
     def _right_answers(self, attempt: Try, got: bytes, whole: list[Message]) -> None:
         """The nth answer is that to the nth request; at most one more, a refusal."""
-        answers = _answers(got, whole)
+        answers = answers_in(got, whole)
         if len(answers) > len(whole) + 1:
             self.verdicts.blame("wrong_answers", attempt, f"{len(answers)} answers")
         for number, answer in enumerate(answers):
             if answer.status != 200:
                 continue
             asked = whole[number] if number < len(whole) else None
-            if asked is None or (asked.method != b"HEAD" and answer.body != _echo(asked)):
+            if asked is None or (asked.method != b"HEAD" and answer.body != echo(asked)):
                 self.verdicts.blame("wrong_answers", attempt, f"answer {number}: {answer.body!r}")
 
     def _nothing_smuggled(self, tries: Sequence[Try]) -> None:
         """Each request at the upstream is one that a try's bytes hold, and each only once."""
         allowed = [(attempt, m) for attempt in tries for m in strict.requests(attempt.wire)[0]]
         for seen in self.arrived:
-            match = next((pair for pair in allowed if _is_it(seen, pair[1])), None)
+            match = next((pair for pair in allowed if may_be(seen, pair[1])), None)
             if match is None:
-                named = [a for a in tries if _number(a) and _number(a) in seen.target]
+                named = [a for a in tries if number_of(a) and number_of(a) in seen.target]
                 self.verdicts.blame("smuggled", named[0] if named else None, repr(seen))
             else:
                 allowed.remove(match)
@@ -359,67 +332,3 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
     return (
         body if b" 200 " in head[:14] else head + body
     ), b"\r\nconnection: close" in head.lower()
-
-
-def _answers(got: bytes, asked: list[Message]) -> list[Message]:
-    found: list[Message] = []
-    while got:
-        method = asked[len(found)].method if len(found) < len(asked) else b"GET"
-        try:
-            answer = strict.response(got, method, ended=True)
-        except (Malformed, Unfinished):
-            break
-        if not answer.complete:
-            break
-        found.append(answer)
-        got = got[answer.size :]
-    return found
-
-
-def _closing(answers: list[Message], asked: list[Message]) -> bool:
-    return any(message.closes for message in (*answers, *asked[-1:]))
-
-
-def _is_it(seen: Message, allowed: Message) -> bool:
-    """May this request at the upstream be that one of a client's?"""
-    if seen.method != allowed.method or seen.target != _origin_form(allowed.target):
-        return False
-    if seen.complete and not (allowed.complete and seen.body == allowed.body):
-        return False
-    headers = Counter(pair for pair in seen.headers if pair[0].lower() != b"host")
-    return allowed.body.startswith(seen.body) and not headers - Counter(allowed.headers)
-
-
-def _origin_form(target: bytes) -> bytes:
-    if target.startswith(b"/"):
-        return target
-    if b"://" in target:
-        return (
-            re.sub(rb"^.*?://[^/?]*(?=\?)", b"/", re.sub(rb"^.*?://[^/?]*(?=/|$)", b"", target))
-            or b"/"
-        )
-    return b"/" + target
-
-
-def _number(attempt: Try) -> bytes:
-    found = re.search(rb"/try/(\d+)", attempt.wire)
-    return found[1] if found else b""
-
-
-def _echo(message: Message) -> bytes:
-    target = _origin_form(message.target)
-    return target + b" " + hashlib.sha1(message.body).hexdigest().encode()
-
-
-def _sized(body: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-
-
-def _whole_from(attempt: Try) -> int | None:
-    """Where a try's answer is over. What follows comes with its last byte: later, nothing could
-    tell it from the answer to the request that has the connection by then."""
-    try:
-        said = strict.response(attempt.wire, attempt.method, ended=False)
-    except (Malformed, Unfinished):
-        return None
-    return said.size if said.complete else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests.faults.battery import CANARY
-from tests.faults.driving import Try
+from tests.faults.judging import Try
 
 _TOKENS = (
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\x00", b"\t", b" ", b":", b";", b",", b"\x0b", b"\x7f",

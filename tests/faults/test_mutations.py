@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import Figure
 from tests.faults.battery import CLOSE_DELIMITED, GOOD_REQUESTS, GOOD_RESPONSES, REQUESTS, RESPONSES
-from tests.faults.driving import Arena, Try
+from tests.faults.driving import Arena
+from tests.faults.judging import Try
 from tests.faults.mutating import tries
 
 BATCH = 48  # tries at once: most of their time is the program's waiting for more
