@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _COPIED = ("src", "tests", "examples", "pyproject.toml", "config.yaml", "README.md")
-_TIMEOUT_S = 120  # a test that hangs is red too
+_TIMEOUT_S = 60  # a test that hangs is red too
 
 
 @dataclass(frozen=True)
