@@ -75,7 +75,7 @@ class Limits(Section):
     header_count: Limit = Field(default=100, description="a request's header lines")
     url_bytes: Size = Field(default=16384, description="a request's path and query")
     body_bytes: Size = Field(default=67108864, description="a request's body, then 413")
-    upstream_connections: Limit = Field(default=1000, description="connections to one upstream")
+    upstream_connections: Limit = Field(default=2000, description="connections to one upstream")
     upstream_idle: Count = Field(default=100, description="of those, kept open while idle")
     upstream_idle_s: Seconds = Field(default=15.0, description="seconds an idle one is reused")
     replay_bytes: SizeOrNone = Field(

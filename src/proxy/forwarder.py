@@ -30,7 +30,7 @@ class Forwarder:
         if upstream is None or exchange.refusal is not None or exchange.method == b"GET":
             refusal = _refusal(exchange)
             if refusal is not None:
-                return exchange.refuse(*refusal)
+                return exchange.refuse(*refusal, _SOON if refusal[0] == 503 else ())
         if exchange.forwarded is not None:
             raise RuntimeError("call_next was called twice: repeating is the forwarder's business")
         assert upstream is not None  # noqa: S101 - _refusal has said so otherwise
@@ -108,6 +108,7 @@ async def _try(
 
 
 _BODY = Phase.BODY
+_SOON = ((b"retry-after", b"1"),)  # full for the moment: as `PoolTimeout` says it
 
 
 def outgoing(exchange: Exchange, upstream: Upstream) -> Outgoing:

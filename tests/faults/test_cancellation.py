@@ -121,7 +121,8 @@ def test_in_flight_limit_is_503_and_ends_with_the_load(
     for client in clients:
         client.request("POST", CHAT, tagged, b"{}")
     upstream.wait(lambda: upstream.hits(case) == 2)
-    assert tap.call("GET", "/v1/third").status == 503
+    refused = tap.call("GET", "/v1/third")
+    assert (refused.status, refused.one("retry-after")) == (503, b"1")
     go.set()
     for client in clients:
         assert client.answer().status == 200

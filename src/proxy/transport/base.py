@@ -16,7 +16,7 @@ class TransportLimits:
     headers_s: float = 600.0
     idle_s: float = 300.0
     pool_s: float = 5.0
-    connections: int = 1000
+    connections: int = 2000
     idle_connections: int = 100
     idle_reuse_s: float = 15.0
     head_bytes: int = 256 * 1024
