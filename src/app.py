@@ -5,9 +5,10 @@ Building is inert; `start` opens, `stop` closes in the opposite order and works 
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from .config.settings import Settings, UpstreamSettings
 from .middlewares.base import Counts, Middleware, Services, Starts, Stops
 from .middlewares.chain import build_chain
 from .proxy.asgi import Receive, Scope, Send, refuse_websocket, serve_http
+from .proxy.counts import ServerCounts
 from .proxy.exchange import CallNext, Upstream
 from .proxy.forwarder import Forwarder, TimeLimit
 from .proxy.gateway import Gateway
@@ -54,6 +56,7 @@ class Application:
         self.gateway = gateway
         self.sweeper = sweeper
         self.server_limits = _server_limits(settings)
+        self.server_counts = ServerCounts()
         self.new_id = ULIDs()
         self.own_answers: dict[bytes, OwnAnswer] = {
             b"/health": self._health,
@@ -83,7 +86,7 @@ class Application:
 
     async def start(self) -> None:
         """Open what must be open before the first request. Raises StartError for a middleware."""
-        for transport in {id(t): t for t in self._transports.values()}.values():
+        for transport in self._distinct_transports():
             self._started.append(transport)
             await transport.start()
         for name, middleware in self._layers:
@@ -111,13 +114,29 @@ class Application:
         self._started.clear()
         self.sweeper.stop()
 
+    def _distinct_transports(self) -> Iterable[Transport]:
+        return {id(t): t for t in self._transports.values()}.values()
+
     def counters(self) -> dict[str, int]:
-        """Whole numbers for the health page: requests, and what the middlewares count."""
-        counts = {"accepted": self.gateway.accepted, "in_flight": len(self.gateway.in_flight)}
+        """Whole numbers for the health page: requests, what is held open for them, and what the
+        middlewares count."""
+        counts = {
+            "accepted": self.gateway.accepted,
+            "in_flight": len(self.gateway.in_flight),
+            "connections": self.server_counts.connections,
+            "upstream_connections": self._upstream_connections(),
+            "refused": self.server_counts.refused,
+            "slow": self.server_counts.slow,
+        }
         for name, middleware in self._layers:
             if isinstance(middleware, Counts):
                 counts |= {f"{name}.{key}": n for key, n in middleware.counters().items()}
         return counts
+
+    def _upstream_connections(self) -> int:
+        """Those of our own transport, idle ones included; httpx does not tell of its own."""
+        own = (t for t in self._distinct_transports() if isinstance(t, NativeTransport))
+        return sum(transport.open_connections() for transport in own)
 
     def closing_line(self) -> str:
         """What was done, for the last line on the terminal."""
@@ -134,7 +153,8 @@ class Application:
 
     def _health(self) -> tuple[int, bytes]:
         state = "ok" if self.gateway.ready else "not ready"
-        return 200, orjson.dumps({"status": state, **self.counters()})
+        tasks = len(asyncio.all_tasks())  # 0.2 us each, and only when asked
+        return 200, orjson.dumps({"status": state, **self.counters(), "tasks": tasks})
 
     def _liveness(self) -> tuple[int, bytes]:
         return 200, b'{"status":"ok"}'

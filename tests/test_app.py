@@ -301,7 +301,9 @@ async def test_own_paths_answer_without_the_upstream(
     assert answer.headers["content-length"]
     if path == "/health" and method == "GET":
         told = json.loads(answer.content)
-        assert told == {"status": "ok", "accepted": 0, "in_flight": 0, f"{HERE}First.seen": 7}
+        held = {"in_flight": 0, "connections": 0, "upstream_connections": 0, "tasks": 1}
+        counted = {"accepted": 0, "refused": 0, "slow": 0, f"{HERE}First.seen": 7}
+        assert told == {"status": "ok", **held, **counted}
 
 
 async def test_own_paths_are_the_upstreams_for_other_methods(client: httpx.AsyncClient):

@@ -60,7 +60,9 @@ class Timeouts(Section):
     request_head_s: Seconds = Field(
         default=10.0, description="a client that is slow with its headers"
     )
-    request_body_s: Seconds = Field(default=60.0, description="a client that stalls in its upload")
+    request_body_s: Seconds = Field(
+        default=60.0, description="a client that stalls or drips in its upload"
+    )
     keep_alive_s: Seconds = Field(
         default=75.0, description="an idle client connection is kept open"
     )

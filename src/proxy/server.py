@@ -28,6 +28,7 @@ import httptools
 from ..utils.tasks import Sweeper
 from ..utils.ulid import ULIDs
 from .bodies import RequestBody, ResponseBody
+from .counts import ServerCounts
 from .errors import ClientDisconnected, MalformedRequest, RequestStalled
 from .exchange import Cause, Exchange, Header, Response
 from .gateway import Gateway
@@ -46,8 +47,11 @@ _PASS = Kind.PASS
 _HOST = Kind.HOST
 _LENGTH = Kind.CONTENT_LENGTH
 _NO_LINGER = struct.pack("ii", 1, 0)  # on, 0 s: what is unsent is dropped, the peer gets a RST
+_SOON = b"retry-after: 1\r\n"
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 _UNCOUNTED = -1  # bytes of a head that began somewhere within a read
+_RESERVED = 100  # connections above the limit, for the health paths: the rest gets a 503 there
+_SLOWEST_BODY = 240  # bytes a second, counted over `body_s`; as Kestrel's MinRequestBodyDataRate
 _MOST_PIPELINED = 16  # requests read ahead on one connection before it is paused
 
 
@@ -66,6 +70,7 @@ class Served(Protocol):
 
     gateway: Gateway
     server_limits: ServerLimits
+    server_counts: ServerCounts
     new_id: ULIDs
     sweeper: Sweeper
     own_answers: dict[bytes, Callable[[], tuple[int, bytes]]]
@@ -103,6 +108,7 @@ class ServerProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._gateway = app.gateway
         self._limits = app.server_limits
+        self._counts = app.server_counts
         self._new_id = app.new_id
         self._sweeper = app.sweeper
         self._answers = app.own_answers
@@ -111,6 +117,7 @@ class ServerProtocol(asyncio.Protocol):
         self._reading = IDLE
         self._reading_paused = False
         self._client = ""
+        self._surplus = False  # above the limit of connections
         self.deadline = NEVER
 
         # the request being read
@@ -121,6 +128,7 @@ class ServerProtocol(asyncio.Protocol):
         self._head_bytes = 0
         self._body: RequestBody | None = None
         self._body_seen = 0  # bytes of it at the last read
+        self._body_timed = 0  # bytes of it when the deadline was last moved
         self._problem: tuple[int, str] | None = None
 
         # the exchange being answered
@@ -139,9 +147,14 @@ class ServerProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._sweeper.add(self)
-        if len(self._connections) >= self._limits.connections:
-            self._refuse(503, "too many connections")
-            return
+        self._counts.connections += 1
+        open_now = len(self._connections)
+        if open_now >= self._limits.connections:
+            if open_now >= self._limits.connections + _RESERVED:
+                self._refuse(503, "too many connections")
+                return
+            self._surplus = True
+            self._keep_alive = False
         self._connections.add(self)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
@@ -152,6 +165,7 @@ class ServerProtocol(asyncio.Protocol):
         self._reading = CLOSED
         self._connections.discard(self)
         self._sweeper.discard(self)
+        self._counts.connections -= 1
         exchange, self._exchange = self._exchange, None
         if self._body is not None:
             self._body.fail(ClientDisconnected("the client left before its request was complete"))
@@ -207,13 +221,16 @@ class ServerProtocol(asyncio.Protocol):
             self._refuse(431, self._head_too_large())
 
     def _await_body(self, size: int) -> None:
-        """The body is not whole yet: it may stall only so long, and what is no body (trailers,
-        chunk extensions), which llhttp would collect for ever, is bounded as the head is."""
-        if not self._write_paused:
-            self.deadline = monotonic() + self._limits.body_s
+        """The body is not whole yet. Time is given for more of it, not for a byte now and then,
+        and what is no body (trailers, chunk extensions), which llhttp would collect for ever, is
+        bounded as the head is."""
         body = self._body
+        if not size:
+            self._time_body()
         if body is None or body.error is not None:
             return
+        if body.size - self._body_timed >= _SLOWEST_BODY * self._limits.body_s:
+            self._time_body()
         if body.size > self._body_seen:
             self._body_seen = body.size
             self._head_bytes = 0
@@ -221,6 +238,12 @@ class ServerProtocol(asyncio.Protocol):
             self._head_bytes += size
             if self._head_bytes > self._limits.header_bytes:
                 self._refuse(431, "too many bytes of the body's framing and none of the body")
+
+    def _time_body(self) -> None:
+        if self._body is not None:
+            self._body_timed = self._body.size
+        if not self._write_paused:
+            self.deadline = monotonic() + self._limits.body_s
 
     def _head_too_large(self) -> str:
         return f"the request's head is over {self._limits.header_bytes} bytes"
@@ -318,6 +341,7 @@ class ServerProtocol(asyncio.Protocol):
         )
         self._body = body
         self._body_seen = 0
+        self._body_timed = 0
         keep_alive = self._parser.should_keep_alive() and version == b"1.1"
         if self._exchange is None and not self._queue:
             self._begin(exchange, keep_alive)
@@ -355,6 +379,9 @@ class ServerProtocol(asyncio.Protocol):
         own = self._answers.get(exchange.path) if exchange.method in {b"GET", b"HEAD"} else None
         self._exchange = exchange
         if own is None:
+            if self._surplus:
+                why = f"{self._limits.connections} connections are open"
+                exchange.refusal = (503, "overloaded", why)
             self._gateway.start(exchange, self)
             return
         status, body = own()
@@ -479,13 +506,16 @@ class ServerProtocol(asyncio.Protocol):
             if exchange.body is self._body:
                 exchange.body.fail(MalformedRequest(message))
             return
+        if status != 408:
+            self._counts.refused += 1
         log.info("refused a connection's bytes: %s (%d) from %s", message, status, self._client)
         text = b'{"error": {"type": "invalid_request_error", "message": "%b"}}' % message.encode(
             "ascii", "replace"
         ).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        first = _STATUS_LINES[status] + (_SOON if status == 503 else b"")
         self.transport.write(
             b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (_STATUS_LINES[status], len(text), text)
+            % (first, len(text), text)
         )
         self._linger()
 
@@ -516,13 +546,17 @@ class ServerProtocol(asyncio.Protocol):
         elif self.transport.is_closing():
             self.transport.abort()
         elif self._reading is HEAD:
+            self._counts.slow += 1
             self._refuse(408, "the request's head did not come in time")
         elif self._reading is BODY and self._reading_paused:
             self.deadline = now + self._limits.body_s  # it is the upstream that is slow
         elif self._reading is BODY and self._body is not None:
             self.deadline = NEVER
-            self._body.fail(RequestStalled("the request's body stopped coming"))
+            self._counts.slow += 1
+            self._body.fail(RequestStalled("the request's body came too slowly"))
         else:
+            if self._reading is IDLE and not self._target:
+                self._counts.slow += 1  # it has never asked for anything
             self._close()
 
     def pause_reading(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
 import time
@@ -109,6 +110,27 @@ def test_full_pool_is_503_with_retry_after(
         assert answer.status == 503
         assert answer.one("retry-after") is not None
     assert tap.traces(1, having="/v1/queued")[0]["summary"]["status"] == 503
+
+
+def test_connection_limit_is_503_with_retry_after_and_health_is_exempt(
+    upstream: Upstream, start_tap: StartTap, case: str, tagged: list[Header]
+) -> None:
+    tap = start_tap(config=settings(upstream.url, limits={"connections": 2}, quiet=True))
+    held = [Client(tap.address) for _ in range(2)]
+    for client in held:
+        client.request("GET", "/v1/held")
+        assert client.answer().status == 200
+    assert tap.call("GET", "/readiness").status == 200
+    refused = tap.call("POST", CHAT, tagged, b"{}")
+    assert (refused.status, refused.one("retry-after")) == (503, b"1")
+    assert refused.one("x-llmtap-error") == b"overloaded"
+    assert json.loads(refused.body)["error"]["message"].startswith("2 connections are open")
+    assert tap.trace(case)["termination"]["cause"] == "rejected"
+    for client in held:
+        client.close()
+    deadline = time.monotonic() + 2
+    while tap.call("GET", "/v1/again").status != 200:
+        assert time.monotonic() < deadline, "it is still full"
 
 
 def test_in_flight_limit_is_503_and_ends_with_the_load(

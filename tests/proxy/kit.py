@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from src.proxy.bodies import RequestBody, ResponseBody
+from src.proxy.counts import ServerCounts
 from src.proxy.exchange import CallNext, Exchange, Response, Upstream
 from src.proxy.gateway import Gateway
 from src.proxy.limits import ServerLimits
@@ -189,6 +190,7 @@ class Served:
     def __init__(self, call_next: CallNext, limits: ServerLimits, in_flight: int) -> None:
         self.gateway = Gateway([make_upstream()], call_next, Provider(), ("t",), in_flight)
         self.server_limits = limits
+        self.server_counts = ServerCounts()
         self.new_id = ULIDs()
         self.sweeper = Sweeper()
         self.own_answers: dict[bytes, Any] = {b"/health": lambda: (200, b'{"status":"ok"}')}

@@ -291,16 +291,44 @@ async def test_head_within_the_limits_is_not_counted_with_what_lies_beside_it():
     assert statuses(wire.sent) == [200, 200]
 
 
-async def test_too_many_connections_are_refused_and_do_not_stay():
+async def test_what_comes_on_a_connection_too_many_is_refused():
     served = serve(hello, connections=1)
     served.connect()
     protocol, wire = served.connect()
-    assert statuses(wire.sent) == [503]
+    protocol.data_received(request())
+    await turns()
+    assert served.finished[0].refusal == (503, "overloaded", "1 connections are open")
+    assert wire.closed
     assert len(served.state.connections) == 1
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_health_is_exempt_from_the_limit_of_connections(connections: int):
+    served = serve(hello, connections=1)
+    for _ in range(connections):
+        served.connect()
+    protocol, wire = served.connect()
+    protocol.data_received(request("GET", "/health"))
+    await turns()
+    assert statuses(wire.sent) == [200]
+    assert wire.closed
+    assert not served.finished
+
+
+async def test_far_too_many_connections_are_refused_and_do_not_stay():
+    served = serve(hello, connections=1)
+    for _ in range(101):
+        served.connect()
+    protocol, wire = served.connect()
+    assert statuses(wire.sent) == [503]
+    assert head_of(wire.sent)[1][b"retry-after"] == b"1"
+    assert len(served.state.connections) == 101
+    assert served.server_counts.refused == 1
     protocol.expire(LATER)
     await turns()
     assert wire.lost
-    assert len(served.sweeper._watched) == 1
+    assert len(served.sweeper._watched) == 101
+    assert served.server_counts.connections == 101
 
 
 # --- uploads ---
@@ -476,6 +504,50 @@ async def test_upload_that_stalls_is_408():
     await turns()
     assert statuses(wire.sent) == [408]
     assert served.finished[0].cause is Cause.TIMEOUT
+
+
+async def test_upload_that_drips_is_408_at_the_same_deadline():
+    """Reliability 115: a byte now and then is no progress."""
+    served = serve(echo, body_s=1.0)
+    protocol, wire = served.connect()
+    protocol.data_received(request("POST", "/", CL + b"10000"))
+    deadline = protocol.deadline
+    for _ in range(100):
+        protocol.data_received(b"x")
+    assert protocol.deadline == deadline
+    protocol.expire(deadline)
+    await turns()
+    assert statuses(wire.sent) == [408]
+    assert served.server_counts.slow == 1
+
+
+async def test_upload_that_is_slow_yet_moves_gets_its_time():
+    served = serve(echo, body_s=1.0)
+    protocol, wire = served.connect()
+    protocol.data_received(request("POST", "/", CL + b"480"))
+    deadline = protocol.deadline
+    protocol.data_received(b"x" * 239)
+    assert protocol.deadline == deadline
+    protocol.data_received(b"x")
+    assert protocol.deadline > deadline
+    protocol.data_received(b"x" * 240)
+    await turns()
+    assert statuses(wire.sent) == [200]
+
+
+async def test_who_never_asks_or_never_ends_its_head_is_counted_as_slow():
+    served = serve(hello)
+    for data in (b"", b"GET / HT"):
+        protocol, _ = served.connect()
+        if data:
+            protocol.data_received(data)
+        protocol.expire(LATER)
+    asked, _ = served.connect()
+    asked.data_received(request())
+    await turns()
+    asked.expire(LATER)
+    await turns()
+    assert (served.server_counts.slow, served.server_counts.refused) == (2, 0)
 
 
 async def test_upload_that_waits_for_the_upstream_is_no_stall():

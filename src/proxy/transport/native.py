@@ -44,6 +44,10 @@ class NativeTransport:
         for pool in self._pools.values():
             pool.close()
 
+    def open_connections(self) -> int:
+        """Connections to all upstreams that are open or being opened."""
+        return sum(pool.size for pool in self._pools.values())
+
     async def send(self, exchange: Exchange, upstream: Upstream, out: Outgoing) -> Response:
         """See Transport. A reused connection found dead is replaced once, where that is safe."""
         pool = self._pools.get(upstream.name) or self._pool(upstream)
