@@ -29,10 +29,13 @@ from .proxy.transport.base import Transport, TransportLimits
 from .proxy.transport.native import NativeTransport
 from .proxy.urls import host_header, split_base
 from .utils.addresses import is_loopback
+from .utils.files import allow_files
 from .utils.tasks import Sweeper
 from .utils.ulid import ULIDs
 
 log = logging.getLogger("llmtap.app")
+
+_OTHER_FILES = 200  # connections kept for the health paths, journal, libraries, logs
 
 OwnAnswer = Callable[[], tuple[int, bytes]]
 
@@ -86,6 +89,7 @@ class Application:
 
     async def start(self) -> None:
         """Open what must be open before the first request. Raises StartError for a middleware."""
+        self._allow_files()
         for transport in self._distinct_transports():
             self._started.append(transport)
             await transport.start()
@@ -102,6 +106,19 @@ class Application:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 50)
+
+    def _allow_files(self) -> None:
+        """Room for every connection the limits allow: systems begin with 1,024 files a process."""
+        limits = self.settings.limits
+        needed = limits.connections + limits.upstream_connections + _OTHER_FILES
+        allowed = allow_files(needed)
+        if allowed < needed and not self.settings.quiet:
+            log.warning(
+                "%d files may be open, limits.connections and limits.upstream_connections want %d;"
+                " raise it with ulimit -n, or lower them",
+                allowed,
+                needed,
+            )
 
     async def stop(self) -> None:
         """Cut what is in flight, wait until it is finished, then close, last opened first."""
