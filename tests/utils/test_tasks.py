@@ -82,6 +82,35 @@ async def test_sweeper_survives_a_handler_that_raises(caplog: pytest.LogCaptureF
     sweeper.stop()
 
 
+async def test_many_that_are_due_together_do_not_stop_the_loop():
+    """Between some of them and the next everybody else has a turn; those that move on are not
+    told of what was due before."""
+    sweeper = Sweeper(0.001)
+    told: list[Item] = []
+
+    class Counted(Item):
+        def expire(self, now: float) -> None:
+            told.append(self)
+            self.deadline = 1e12
+
+    items = [Counted(0) for _ in range(220)]
+    for item in items:
+        sweeper.add(item)
+    sweeper._sweep()
+    assert len(told) == 50
+    moved, gone = [item for item in items if item not in told][:2]
+    moved.deadline = 1e12
+    sweeper.discard(gone)
+    seen = {len(told)}
+    while len(told) < 218:
+        await asyncio.sleep(0)
+        seen.add(len(told))
+    assert len(seen) >= 4
+    sweeper.stop()
+    assert moved not in told
+    assert gone not in told
+
+
 async def test_handler_may_discard_and_add():
     sweeper = Sweeper(0.001)
     added = Item(0)
