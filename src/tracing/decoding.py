@@ -9,6 +9,9 @@ import zlib
 from typing import Protocol
 
 _PIECE_BYTES = 1 << 16
+_INPUT_BYTES = 4096  # so much at a time: how far a bomb may go is judged by what of it was read
+_MOST_STAGES = 4  # a header has room for ten thousand, each with buffers and a bomb of its own
+_MOST_NAMES_BYTES = 256
 _ZSTD_INPUT_BYTES = 256  # a zstd block of four bytes may stand for 128 KB
 _ZSTD_WINDOW_BYTES = 8 << 20  # RFC 9659: no more for content codings
 _RATIO_FLOOR_BYTES = 1 << 20  # small bodies may be as repetitive as they like
@@ -34,15 +37,29 @@ class Decoder:
     """
 
     def __init__(self, encoding: str, max_bytes: int, max_ratio: int) -> None:
-        names = [name.strip().lower() for name in encoding.split(",")]
-        self._stages = [_stage(name) for name in reversed(names) if name not in ("", "identity")]
+        names = [name.strip().lower() for name in encoding[:_MOST_NAMES_BYTES].split(",")]
+        names = [name for name in names if name not in ("", "identity")]
+        if len(names) > _MOST_STAGES or len(encoding) > _MOST_NAMES_BYTES:
+            raise DecodeError(f"more than {_MOST_STAGES} content encodings, one in the other")
+        self._stages = [_stage(name) for name in reversed(names)]
         self._max_bytes = max_bytes
         self._max_ratio = max_ratio
         self._wire_bytes = 0
         self.decoded_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
-        """What these bytes decode to. On TooLarge the exception's argument is the last piece."""
+        """What these bytes decode to. On TooLarge the exception's argument is as much as may be."""
+        if len(data) <= _INPUT_BYTES:
+            return self._feed(data)
+        whole = bytearray()
+        try:
+            for at in range(0, len(data), _INPUT_BYTES):
+                whole += self._feed(data[at : at + _INPUT_BYTES])
+        except TooLarge as error:
+            raise TooLarge(bytes(whole + error.args[0])) from None
+        return bytes(whole)
+
+    def _feed(self, data: bytes) -> bytes:
         self._wire_bytes += len(data)
         ratio_room = max(_RATIO_FLOOR_BYTES, self._wire_bytes * self._max_ratio)
         room = min(self._max_bytes, ratio_room) - self.decoded_bytes

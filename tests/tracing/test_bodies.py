@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
 import zlib
 
 import brotli
@@ -152,6 +153,17 @@ def test_what_cannot_be_decoded_is_shown_as_it_was_on_the_wire(name: str) -> Non
     assert base64.b64decode(body["value"]) == b"\x00this is nothing"
 
 
+@pytest.mark.parametrize("layers", [5, 10_000])
+def test_codings_within_codings_are_undone_four_deep(layers: int) -> None:
+    """Each would have buffers, and a bomb, of its own."""
+    packed = b"{}"
+    for _ in range(min(layers, 20)):
+        packed = gzip.compress(packed)
+    names = b",".join([b"gzip"] * layers)
+    body = request_body(packed, (b"Content-Encoding", names))
+    assert base64.b64decode(body["value"]) == packed
+
+
 @pytest.mark.parametrize("name", ["gzip", "br", "zstd", "deflate"])
 def test_a_decompression_bomb_is_cut_and_says_so(name: str) -> None:
     bomb = ENCODINGS[name](b" " * 50_000_000)
@@ -161,6 +173,22 @@ def test_a_decompression_bomb_is_cut_and_says_so(name: str) -> None:
     assert body["truncated"]["kept_bytes"] <= 3_000_000
     assert body["decoded_bytes"] is None
     assert len(body["value"]) == body["truncated"]["kept_bytes"]
+
+
+@pytest.mark.parametrize("name", ["gzip", "br", "zstd", "deflate"])
+def test_a_bomb_is_cut_by_its_ratio_however_much_of_it_comes_at_once(name: str) -> None:
+    """Not by its whole length on the wire: it would fill the disk with what is in a part of it."""
+    noise = random.Random(1).randbytes(500_000)
+    bomb = ENCODINGS[name](b" " * 50_000_000 + noise)
+    body = request_body(bomb, (b"Content-Encoding", name.encode()))
+    assert body["truncated"]["kept_bytes"] <= 1 << 20
+    assert len(body["value"]) == body["truncated"]["kept_bytes"]
+
+
+def test_a_large_compressed_body_is_whole() -> None:
+    text = json.dumps([random.Random(1).randbytes(300_000).hex()]).encode()
+    body = request_body(gzip.compress(text), (b"Content-Encoding", b"gzip"))
+    assert (body["value"], body["decoded_bytes"]) == (json.loads(text), len(text))
 
 
 def test_a_compressed_body_that_was_cut_shows_what_there_is() -> None:
