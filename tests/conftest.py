@@ -31,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--trace-requests", type=int, default=1000, help="traced by processes side by side"
     )
     group.addoption("--fault-seed", type=int, default=None, help="the seed a fault run has printed")
+    group.addoption("--streams", type=int, default=500, help="streams, of which 30% are cancelled")
+    group.addoption("--soak", type=float, default=0.1, help="minutes of mixed load after them")
+    group.addoption("--slow-clients", type=int, default=300, help="slowloris connections at once")
+    group.addoption("--held-streams", type=int, default=300, help="streams held on one core")
+    group.addoption("--hold-more", action="store_true", help="more and more streams, to the limit")
+    group.addoption("--load-seed", type=int, default=None, help="the seed a load run has printed")
     group.addoption("--figures", metavar="FILE", help="append what was measured, a JSON line each")
 
 
