@@ -115,6 +115,12 @@ class RequestStalled(ProxyError):
     cause = "timeout"
 
 
+def forget_way(error: Exception) -> None:
+    """Let go of the frames an expected error came through, once it is dealt with: they hold the
+    exchange and the error itself, which would stay until one of the rare collections."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
 class BodyError(Exception):
     """After the first byte: the stream is cut. `cause` is a termination cause."""
 

@@ -7,7 +7,7 @@ import hashlib
 from time import monotonic
 
 from .bodies import ResponseBody
-from .errors import BodyError, ConnectFailed, ConnectTimeout, HeadersTimeout, ProxyError
+from .errors import BodyError, ConnectFailed, ConnectTimeout, HeadersTimeout, ProxyError, forget_way
 from .exchange import Attempt, CallNext, Cause, Exchange, Forwarded, Phase, Response, Upstream
 from .headers import KIND, Header, Kind, connection_tokens
 from .transport.base import Outgoing, Transport
@@ -47,8 +47,8 @@ class Forwarder:
                 return await _try(transport, exchange, upstream, out)
             except ConnectTimeout:
                 raise  # its time is over (reliability 52)
-            except ConnectFailed:
-                continue
+            except ConnectFailed as error:
+                forget_way(error)
         return await _try(transport, exchange, upstream, out)
 
 

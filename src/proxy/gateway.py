@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Protocol, cast
 
 from .bodies import ResponseBody
-from .errors import BodyError, ClientDisconnected, ProxyError
+from .errors import BodyError, ClientDisconnected, ProxyError, forget_way
 from .exchange import CallNext, Cause, ErrorRecord, Exchange, Phase, Response, Upstream
 from .providers.base import Provider
 from .urls import strip_prefix
@@ -109,6 +109,7 @@ class Gateway:
                     await self._later()
                 response = await self._call_next(exchange)
             except ProxyError as error:
+                forget_way(error)
                 response = _failed(exchange, error)
             except Exception:  # a middleware's: anything may come, and only this request pays
                 log.exception("request %s failed in %s", exchange.id, exchange.rejected_by)
@@ -129,6 +130,7 @@ class Gateway:
             else:
                 _send_whole(exchange, client, response, body)
         except BodyError as error:
+            forget_way(error)
             _break_off(exchange, client, error, flushed=flushed)
         except asyncio.CancelledError:
             exchange.end(Cause.SHUTDOWN)  # stands unless the client's leaving was noted before

@@ -163,6 +163,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
         self._reading = CLOSED
+        del self._parser  # it holds us: without a cycle all this goes now, not at a rare collection
         self._connections.discard(self)
         self._sweeper.discard(self)
         self._counts.connections -= 1

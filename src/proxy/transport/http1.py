@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         self.state = IDLE
         self.deadline = NEVER
         self.served = 0
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser  # while there is a connection
         self._reading_paused = False
         self._headers: list[Header] = []
         self._reason = b""
@@ -188,6 +188,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
         """Hot: once per read from the upstream."""
@@ -306,6 +307,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         state, self.state = self.state, CLOSED
         self.deadline = NEVER
+        del self._parser  # it holds us: without a cycle all this goes now, not at a rare collection
         if state is BODY and error is None and self._close_delimited:
             body, self._body = self._body, None
             self._let_go()
