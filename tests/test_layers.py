@@ -19,6 +19,8 @@ LAYERS = (
     ("web",),
     ("middlewares",),
     ("keys", "limits", "store", "tracing", "proxy"),
+    ("query",),
+    ("record",),
     ("config",),
     ("models",),
     ("utils",),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
@@ -22,15 +21,13 @@ from .bodies import ResponseBody
 from .errors import BodyError, ClientDisconnected, ProxyError, forget_way
 from .exchange import CallNext, Cause, ErrorRecord, Exchange, Phase, Response, Upstream
 from .providers.base import Provider
+from .turns import Turns
 from .urls import strip_prefix
 
 log = logging.getLogger("llmtap.proxy")
 
 
 _DONE = Phase.DONE
-# What streams goes before what begins: 500 requests that come at once would else hold up the events
-# of everybody else for 50 ms.
-_BEGIN_A_TURN = 16
 _Coroutine = Coroutine[object, object, None]
 
 
@@ -75,8 +72,7 @@ class Gateway:
         self._chain = chain
         self._max_in_flight = max_in_flight
         self._draining = False
-        self._begun = 0  # in this turn of the loop
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turns = Turns()
         self.in_flight: dict[Exchange, asyncio.Task[None]] = {}
         self.accepted = 0
 
@@ -97,16 +93,15 @@ class Gateway:
         self.in_flight[exchange] = task
         return task
 
-    async def handle(self, exchange: Exchange, client: Client) -> None:
+    async def handle(  # noqa: C901, PLR0912 - a whole life in its order; a call more costs each one
+        self, exchange: Exchange, client: Client
+    ) -> None:
         """See one exchange through. Hot: once per request."""
         flushed = False
         try:
             try:
-                self._begun += 1
-                if self._begun == 1:
-                    asyncio.get_running_loop().call_soon(self._turn)
-                elif self._begun > _BEGIN_A_TURN:
-                    await self._later()
+                if (turn := self._turns.take()) is not None:
+                    await turn
                 response = await self._call_next(exchange)
             except ProxyError as error:
                 forget_way(error)
@@ -146,23 +141,6 @@ class Gateway:
             exchange.let_go()
             self.in_flight.pop(exchange, None)
             exchange.finish()
-
-    async def _later(self) -> None:
-        """Begin in one of the next turns of the loop."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
-
-    def _turn(self) -> None:
-        """A turn later: so many more may begin."""
-        self._begun = 0
-        while self._waiting and self._begun < _BEGIN_A_TURN:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                self._begun += 1
-        if self._begun:
-            asyncio.get_running_loop().call_soon(self._turn)
 
     def client_left(self, exchange: Exchange) -> None:
         """The client is gone: stop everything that is done for it, at once."""

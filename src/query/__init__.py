@@ -1,0 +1,1 @@
+"""One filter language for the API, the command line and the pages."""
