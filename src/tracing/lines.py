@@ -35,7 +35,7 @@ class Lines:
         self._waiting: list[str] = []
         self._second = -1
         self._clock_text = ""
-        self._noted = ("", 0)
+        self._noted: dict[str, int] = {}  # event -> second
         self.lost = 0
 
     def add(self, summary: dict[str, object], name: str, received_ns: int) -> None:
@@ -47,9 +47,9 @@ class Lines:
         """Something the operator must know, whatever the style; the same text at most once a
         second."""
         now = int(time.time())
-        if (event, now) == self._noted:
+        if self._noted.get(event) == now:
             return
-        self._noted = (event, now)
+        self._noted[event] = now
         fields = {"time": _stamp(now * 1_000_000_000), "level": level, "event": event}
         text = {**fields, "detail": detail}
         self._waiting.append(" ".join([f"{k}={_value(v)}" for k, v in text.items()]))

@@ -26,11 +26,13 @@ from .records import (
     MARK_AT,
     MARK_MASK,
     MARK_SHIFT,
+    MARKED,
     Answered,
     Finished,
     Kind,
     Mark,
     Opened,
+    end_record,
 )
 from .rules import Masker, MaskRules
 from .segments import FREE_SUFFIX, MOST_FREE, SUFFIX, free_path
@@ -84,8 +86,14 @@ class JournalReader:
         self.open: dict[int, OpenExchange] = {}
         self._squeezed: dict[int, int] = {}  # segment -> exchanges that needed it when looked at
         self._small: set[int] = set()  # segments that are no longer of their first size
+        self._undeleted: set[int] = set()  # the disk did not let us
         self.reclaimed_bytes = 0
         self.held_bytes = 0  # of the segments read so far and not deleted
+
+    @property
+    def name(self) -> str:
+        """The journal's: of the process that wrote it."""
+        return self._directory.name
 
     @property
     def segment(self) -> int:
@@ -96,7 +104,8 @@ class JournalReader:
 
     def scan(self, until: tuple[int, int] | None) -> Iterator[OpenExchange]:
         """Read on, up to a (segment, offset) that is surely written, None: to the very end.
-        Yields each exchange that is finished; it stays `open` until `release`. Hot: per record."""
+        Yields each exchange that is finished; it stays `open` until `release`. Raises OSError where
+        a file cannot be opened: the next scan goes on from there. Hot: per record."""
         if self._segment < 0 and not self._begin():
             return
         while True:
@@ -122,7 +131,7 @@ class JournalReader:
             if not length or length == END_OF_SEGMENT:
                 break
             if kind == _OPEN:
-                if not mark:
+                if mark < MARKED:
                     exchanges[number] = OpenExchange(number, segment, base | at)
                     needed[segment] = needed.get(segment, 0) + 1
             elif (exchange := exchanges.get(number)) is not None:
@@ -144,8 +153,8 @@ class JournalReader:
         return True
 
     def _enter(self, segment: int) -> None:
+        found = self._map(segment)  # first: where it fails nothing has changed
         self._segment, self._at = segment, 0
-        found = self._map(segment)
         self.held_bytes += len(found[0]) if found is not None else 0
 
     def _go_on(self, found: tuple[mmap.mmap, memoryview] | None) -> bool:
@@ -177,7 +186,7 @@ class JournalReader:
                 _, _, kind, mark, length = GET_HEADER(found[0], at)
                 if length in (0, END_OF_SEGMENT):
                     break
-                if kind == _OPEN and mark:
+                if kind == _OPEN and mark >= MARKED:
                     what = Mark(mark >> MARK_SHIFT)
                     highest[what] = max(highest[what], mark & MARK_MASK)
                 at = at + length + 7 & ~7
@@ -268,11 +277,42 @@ class JournalReader:
 
     def mark(self, exchange: OpenExchange, what: Mark, count: int) -> None:
         """Note in the journal what became of it, so that nobody does it again."""
+        self._put_mark(exchange, what << MARK_SHIFT | count & MARK_MASK)
+
+    def begin(self, exchange: OpenExchange) -> int:
+        """Note that it is about to be written. How often that was noted before, by recorders that
+        died of it: it stays in the journal until the exchange is marked or `stand_back`."""
+        record = exchange.records[0]
+        found = self._map(record >> _OFFSET_BITS)
+        begun: int = GET_HEADER(found[0], record & _OFFSET_MASK)[3] if found is not None else 0
+        self._put_mark(exchange, begun + 1)
+        return begun
+
+    def stand_back(self, exchange: OpenExchange, begun: int) -> None:
+        """It could not be written, for no fault of its own: as it was before `begin`."""
+        with contextlib.suppress(OSError):
+            self._put_mark(exchange, begun)
+
+    def _put_mark(self, exchange: OpenExchange, mark: int) -> None:
         record = exchange.records[0]
         found = self._map(record >> _OFFSET_BITS)
         if found is not None:
-            place = (record & _OFFSET_MASK) + MARK_AT
-            found[1][place >> 2] = what << MARK_SHIFT | count & MARK_MASK
+            found[1][(record & _OFFSET_MASK) + MARK_AT >> 2] = mark
+
+    @property
+    def keeps_secrets(self) -> bool:
+        """Whether the records may hold what the configuration wants hidden in files."""
+        return self._masker is not None
+
+    def copy(self, exchange: OpenExchange) -> bytes:
+        """Its records as a segment of their own, as if never begun."""
+        pieces = []
+        for record in exchange.records:
+            mapping, at = self._mapping(record >> _OFFSET_BITS), record & _OFFSET_MASK
+            pieces.append(mapping[at : at + (GET_HEADER(mapping, at)[4] + 7 & ~7)])
+        first = bytearray(pieces[0])
+        first[MARK_AT : MARK_AT + 4] = bytes(4)
+        return b"".join([first, *pieces[1:], end_record()])
 
     def release(self, exchange: OpenExchange) -> None:
         """Forget an exchange, and delete what only it still needed."""
@@ -324,6 +364,15 @@ class JournalReader:
         self.held_bytes -= size - smaller
 
     def _delete(self, segment: int) -> None:
+        """Give a segment back; one that the disk does not let go of, with the next."""
+        for number in (*self._undeleted, segment):
+            try:
+                self._give_back(number)
+                self._undeleted.discard(number)
+            except OSError:
+                self._undeleted.add(number)
+
+    def _give_back(self, segment: int) -> None:
         self._squeezed.pop(segment, None)
         path = self._path(segment)
         found = self._maps.pop(segment, None)
@@ -336,17 +385,16 @@ class JournalReader:
                 size = path.stat().st_size
             except FileNotFoundError:
                 return
-        whole = segment not in self._small
-        self._small.discard(segment)
         if (
             self._recycles
-            and whole
+            and segment not in self._small
             and len(list(self._directory.glob(f"*{FREE_SUFFIX}"))) < MOST_FREE
         ):
             with contextlib.suppress(FileNotFoundError):
                 path.rename(free_path(self._directory, segment))
         else:
             path.unlink(missing_ok=True)
+        self._small.discard(segment)
         self.reclaimed_bytes += size
         self.held_bytes -= size
 

@@ -3,7 +3,8 @@
     python -m <package>.tracing.recorder '{"trace_dir": …, "journal_dir": …, "pipe_fd": …, …}'
 
     pipe says how far ──▶ scan ──▶ finished exchange ──▶ document ──▶ file ──▶ mark, count, release
-                                                                 └─ OSError ──▶ again later
+                                                   │             └─ OSError ──▶ again later
+                                                   └─ three recorders died of it ──▶ set aside
 
 It lives as long as its pipe: when the proxy ends, or is killed, it finishes what the journal
 holds, writes what was in flight as recovered, and goes. SIGINT and SIGTERM are the proxy's to
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,10 +41,12 @@ from .reading import JournalReader, OpenExchange
 from .records import Mark
 from .retention import Retention, sweep
 from .segments import SEGMENT_BYTES
+from .set_aside import SetAside
 
 _RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LAST_TRIES_S = 1.0  # after the end of the proxy, for a disk that fails
 _SWEEP_S = 60.0
+_DEATHS = 3  # of recorders at one exchange: then it is not tried again
 _TOO_LARGE = "the file system refused a file of this size"
 
 
@@ -77,6 +81,7 @@ class Recorder:
         self._folder = TraceFolder(self._trace_dir, self._journal_dir.name)
         self._documents = Documents(Limits(settings.decoded_bytes, settings.decoded_ratio))
         self._lines = Lines(settings.lines)
+        self._aside = SetAside(self._trace_dir, self._lines)
         self._keep = Retention(
             settings.keep_days,
             None if settings.keep_gb is None else int(settings.keep_gb * 1e9),
@@ -87,6 +92,7 @@ class Recorder:
         self._failing: deque[OpenExchange] = deque()
         self._tries = 0
         self._retry_at = 0.0
+        self._leftovers_at = math.inf  # when to look for them again
 
     def run(self) -> None:
         """Work until the proxy is gone and everything is written."""
@@ -99,6 +105,8 @@ class Recorder:
         while not self._inbox.closed:
             self._inbox.wait(0.0 if leftovers is not None else self._pause_s())
             yield from self._work(self._inbox.position)
+            if leftovers is None and monotonic() >= self._leftovers_at:
+                leftovers = self._recover_leftovers()
             if leftovers is not None and next(leftovers, self) is self:
                 leftovers = None
             self._sweep()
@@ -121,29 +129,42 @@ class Recorder:
         return segments * SEGMENT_BYTES / self._queue_bytes
 
     def _pause_s(self) -> float | None:
-        if self._failing:
-            return max(0.0, self._retry_at - monotonic())
+        until = min(self._retry_at if self._failing else math.inf, self._leftovers_at)
+        if until < math.inf:
+            return max(0.0, until - monotonic())
         return _SWEEP_S if self._keep.limited() else None
 
-    def _work(self, until: tuple[int, int] | None) -> Iterator[None]:
-        """Write everything that is finished up to there."""
-        for exchange in self._reader.scan(until):
-            self._record(exchange)
-            yield
+    def _work(self, until: tuple[int, int] | None) -> Generator[None, None, bool]:
+        """Write everything that is finished up to there. False: the journal could not be read that
+        far just now; the next call goes on."""
+        read = yield from self._read_on(until)
         if self._failing and monotonic() >= self._retry_at:
             self._retry()
         if self._reader.held_bytes > self._queue_bytes // 4:
             self._reader.squeeze()
         self._slots[slot.RECLAIMED] = self._reclaimed_before + self._reader.reclaimed_bytes
         self._lines.flush()
+        return read
+
+    def _read_on(self, until: tuple[int, int] | None) -> Generator[None, None, bool]:
+        try:
+            for exchange in self._reader.scan(until):
+                self._record(exchange)
+                yield
+        except OSError as error:  # no file descriptor free, no right to open it
+            self._lines.note("error", "the trace journal cannot be read", str(error))
+            return False
+        return True
 
     def _finish(self) -> Iterator[None]:
         """The proxy is gone: what it left open was in flight."""
-        yield from self._work(None)
-        for exchange in list(self._reader.open.values()):
+        deadline = monotonic() + _LAST_TRIES_S
+        while not (read := (yield from self._work(None))) and monotonic() < deadline:
+            sleep(_RETRY_S[0])
+        deadline = monotonic() + _LAST_TRIES_S
+        for exchange in list(self._reader.open.values()) if read else ():
             if exchange not in self._failing:
                 self._record(exchange)
-        deadline = monotonic() + _LAST_TRIES_S
         while self._failing and monotonic() < deadline:
             sleep(max(0.0, min(self._retry_at, deadline) - monotonic()))
             self._retry()
@@ -152,7 +173,7 @@ class Recorder:
         self._folder.close()
         # What could not be written stays in the journal: the next start tries again.
         self._slots[slot.FAILED] += len(self._failing)
-        if not self._failing:
+        if read and not self._failing:
             remove_journal(self._journal_dir)
 
     # --- one exchange ----------------------------------------------------------------------
@@ -163,14 +184,12 @@ class Recorder:
             self._make_room()
             return
         try:
-            document = self._write(self._reader, exchange)
+            self._settle(exchange, self._write(self._reader, exchange))
         except OSError as error:
             self._lines.note("error", "traces cannot be written", str(error))
             self._failing.append(exchange)
             self._tries = 0
             self._retry_at = monotonic() + _RETRY_S[0]
-            return
-        self._settle(exchange, document)
 
     def _settle(self, exchange: OpenExchange, document: Document | None) -> None:
         """Mark, count, forget: in this order, so that a kill between loses nothing."""
@@ -185,6 +204,17 @@ class Recorder:
     def _write(self, reader: JournalReader, exchange: OpenExchange) -> Document | None:
         """Make the document and its files. None: it cannot be made, whatever we do. Raises
         OSError if the disk refuses."""
+        begun = reader.begin(exchange)
+        if begun >= _DEATHS:
+            self._aside.put(reader, exchange, last_try=begun > _DEATHS)
+            return None
+        try:
+            return self._write_files(reader, exchange)
+        except OSError:
+            reader.stand_back(exchange, begun)
+            raise
+
+    def _write_files(self, reader: JournalReader, exchange: OpenExchange) -> Document | None:
         document = self._build(reader, exchange, None)
         if document is None:
             return None
@@ -215,6 +245,10 @@ class Recorder:
                     recorded.request.clear()
                     recorded.response.clear()
                 return self._documents.build(recorded, reason)
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):  # a segment that is gone stays so
+                    raise
+                self._lines.note("error", "a trace could not be made", repr(error))
             except Exception as error:  # noqa: BLE001 - the root of this exchange's work
                 self._lines.note("error", "a trace could not be made", repr(error))
         return None
@@ -223,13 +257,14 @@ class Recorder:
 
     def _retry(self) -> None:
         while self._failing:
+            exchange = self._failing[0]
             try:
-                document = self._write(self._reader, self._failing[0])
+                self._settle(exchange, self._write(self._reader, exchange))
             except OSError:
                 self._tries += 1
                 self._retry_at = monotonic() + _RETRY_S[min(self._tries, len(_RETRY_S) - 1)]
                 return
-            self._settle(self._failing.popleft(), document)
+            self._failing.popleft()
         self._lines.note("info", "traces can be written again", f"after {self._tries + 1} tries")
 
     def _make_room(self) -> None:
@@ -241,6 +276,7 @@ class Recorder:
 
     def _recover_leftovers(self) -> Iterator[None]:
         """Write what killed processes have left behind, one exchange a step."""
+        self._leftovers_at = math.inf
         for directory in take_leftovers(self._journal_dir):
             reader = JournalReader(directory, None)
             try:
@@ -252,6 +288,8 @@ class Recorder:
                     yield
             except (OSError, ValueError) as error:
                 self._lines.note("error", "a journal could not be recovered", str(error))
+                if isinstance(error, OSError):
+                    self._leftovers_at = monotonic() + _RETRY_S[-1]
                 continue
             finally:
                 reader.close()

@@ -5,7 +5,8 @@ A segment file is a sequence of records, each beginning at a multiple of eight b
     f64 t           monotonic seconds
     u32 exchange    which exchange it belongs to
     u32 kind        what it is, see `Kind`
-    u32 mark        in OPEN records: 0, or what became of the trace, set by the recorder
+    u32 mark        in OPEN records, set by the recorder: what became of the trace, or how often it
+                    has begun to write it
     u32 length      of the whole record with its header; stored last, 0: nothing here yet,
                     END_OF_SEGMENT: go on in the next file
     payload         marshal of a tuple, or a body's bytes
@@ -39,6 +40,13 @@ GET_HEADER = _HEADER.unpack_from
 MASKED = b"\0"
 
 
+def end_record() -> bytes:
+    """What closes a segment."""
+    end = bytearray(HEADER_BYTES)
+    PUT_HEADER(end, 0, 0.0, 0, 0, 0, END_OF_SEGMENT)
+    return bytes(end)
+
+
 class Kind(IntEnum):
     """What a record holds."""
 
@@ -64,6 +72,7 @@ class Mark(IntEnum):
 
 
 MARK_SHIFT = 30
+MARKED = 1 << MARK_SHIFT  # below it: nothing has become of it yet, so often was it begun
 MARK_MASK = (1 << MARK_SHIFT) - 1
 
 

@@ -96,6 +96,7 @@ class SegmentMaker:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._failures = 0
+        self._again = False  # a try is in the queue: one is enough, or they would all wait in turn
         self._pause = threading.Event()  # set at the end: nobody waits for a pause
         self._used: dict[int, mmap.mmap] = {}  # full ones, still mapped in case they come back
         self.ready: deque[Segment] = deque()
@@ -145,8 +146,14 @@ class SegmentMaker:
 
     def _fill(self) -> None:
         """Fill up; after a failure wait and queue behind other jobs, so that those are not held."""
-        if self._closing:
-            return
+        if not self._closing and not self._again:
+            self._try()
+
+    def _try_again(self) -> None:
+        self._again = False
+        self._fill()
+
+    def _try(self) -> None:
         error = self._fill_once()
         if error is None:
             if self._failures:
@@ -157,7 +164,8 @@ class SegmentMaker:
             log.error("the trace journal cannot grow: %s; traffic goes on untraced", error)
         self._pause.wait(_BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)])
         self._failures += 1
-        self._jobs.put(self._fill)
+        self._again = True
+        self._jobs.put(self._try_again)
 
     def _fill_once(self) -> OSError | None:
         while len(self.ready) < self._ahead:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .records import END_OF_SEGMENT, GET_HEADER, HEADER_BYTES, PUT_HEADER
+from .records import GET_HEADER, HEADER_BYTES, end_record
 
 
 def live_bytes(mapping: mmap.mmap, offsets: Sequence[int]) -> int:
@@ -34,9 +34,7 @@ def rewrite(path: Path, mapping: mmap.mmap, offsets: Sequence[int]) -> list[int]
         pieces.append(mapping[offset : offset + size])
         moved.append(at)
         at += size
-    end = bytearray(HEADER_BYTES)
-    PUT_HEADER(end, 0, 0.0, 0, 0, 0, END_OF_SEGMENT)
-    _replace(path, b"".join([*pieces, end]))
+    _replace(path, b"".join([*pieces, end_record()]))
     return moved
 
 
