@@ -19,6 +19,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from ..app import Application, build
 from ..config.loading import Loaded
@@ -36,6 +37,7 @@ from .worker import hand_down, secrets_of
 log = logging.getLogger("llmtap.main")
 
 _ROOT = __name__.split(".", maxsplit=1)[0]
+_REPLACE_S = 2.0
 _BOUNCE_S = 0.1  # two of one keystroke come within milliseconds
 
 
@@ -80,7 +82,12 @@ def _supervise(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> in
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor of several processes, with two things set right."""
+    """uvicorn's supervisor of several processes, with three things set right."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._have_served = False
+        self._replace_at = 0.0  # monotonic seconds
 
     def terminate_all(self) -> None:
         """Close our copy of the sockets too: else new connections wait there until the end."""
@@ -93,7 +100,25 @@ class Workers(Multiprocess):
         for worker in self.processes:
             if worker.exitcode is not None and not self.should_exit.is_set():
                 log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
+        if self._have_served:
+            self._replace_later()
+        else:
+            self._have_served = any(w.exitcode is None and w.is_ready(1) for w in self.processes)
         super().keep_subprocess_alive()
+
+    def _replace_later(self) -> None:
+        """Where uvicorn ends all of it because one replacement cannot start (a disk that is read
+        only for a while, a config that is being edited), the others go on, and it is tried again.
+        """
+        failed = [worker for worker in self.processes if worker.exitcode == START_FAILED]
+        for worker in failed:
+            worker.join()
+            self.processes.remove(worker)
+            self._replace_at = time.monotonic() + _REPLACE_S
+        if len(self.processes) < self.processes_num and time.monotonic() >= self._replace_at:
+            worker = Process(self.config, self.sockets)
+            worker.start()
+            self.processes.append(worker)
 
 
 def _config(settings: Settings, app: Application | str) -> uvicorn.Config:

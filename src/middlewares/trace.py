@@ -8,9 +8,12 @@ a request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import logging
 import marshal
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +40,17 @@ from ..tracing.records import MARSHAL_VERSION, Body, Kind
 from ..tracing.rules import MaskRules
 from ..tracing.secrets import MaskedHead, Secret, SecretTable, hide, load_salt
 from ..utils.redaction import redact_text
+from ..utils.tasks import spawn
 from ..utils.ulid import ULIDs
 from .base import Services
+
+log = logging.getLogger("llmtap.tracing")
 
 JOURNAL_FOLDER = ".journal"
 _QUEUE_FULL = "the trace queue was full"
 _EXT_BYTES = 1 << 20
 _UP_S, _LOOK_S = 1.0, 0.005
+_AGAIN_S = 2.0
 _WHOLE_BYTES = 64 << 10  # a body up to this may stand in one record with its head
 
 _REQUEST = int(Kind.REQUEST_CHUNK), int(Kind.REQUEST_MASKED)
@@ -89,11 +96,39 @@ class Trace:
         self._clock = services.clock
         self._body_bytes = options.body_bytes
         self._last = Counters(0, 0, 0, 0, 0, 0, 0)
+        self._trying: asyncio.Task[object] | None = None  # to make the journal
+        self._untraced = 0  # meanwhile
 
     async def start(self) -> None:
-        """Make the folder and the journal, start the recorder. Raises OSError."""
+        """Make the folder and the journal, start the recorder. Raises OSError where the folder is
+        none or may not be written; a disk that is full is no reason not to serve."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._journal = self._new_journal(asyncio.get_running_loop())
+            await _recorder_up(self._journal)
+        except (PermissionError, NotADirectoryError):
+            raise
+        except OSError as error:
+            log.error("the trace journal cannot be made: %s; traffic goes on untraced", error)
+            self._trying = spawn(self._try_again(), "trace journal")
+
+    async def _try_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._journal is None:
+            await asyncio.sleep(_AGAIN_S)
+            with contextlib.suppress(OSError):
+                self._journal = await asyncio.to_thread(self._new_journal, loop)
+        log.info("the trace journal is there: requests are traced")
+
+    def _new_journal(self, loop: asyncio.AbstractEventLoop) -> Journal:
         directory = self._folder / JOURNAL_FOLDER / f"{os.getpid()}-{ULIDs()()}"
+        try:
+            return self._started_journal(directory, loop)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+    def _started_journal(self, directory: Path, loop: asyncio.AbstractEventLoop) -> Journal:
         recorder = RecorderProcess(directory, self._recorder_settings(directory))
         journal = Journal(
             directory,
@@ -108,9 +143,8 @@ class Trace:
             extra += rules.headers
         names = frozenset(name.lower().encode() for name in extra)
         self._secrets = SecretTable(load_salt(self._folder), names, journal.secret)
-        journal.start(asyncio.get_running_loop().call_later)
-        self._journal = journal
-        await _recorder_up(journal)
+        journal.start(loop.call_later)
+        return journal
 
     def _recorder_settings(self, directory: Path) -> dict[str, object]:
         options = self._options
@@ -129,6 +163,8 @@ class Trace:
 
     async def stop(self) -> None:
         """Wait for the recorder to write what is there, up to the flush time."""
+        if self._trying is not None:
+            self._trying.cancel()
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.stop_ticking()
@@ -138,9 +174,9 @@ class Trace:
         """Figures for the health page: accepted, written, dropped, failed, recovered, …"""
         now = self._journal.counters() if self._journal is not None else self._last
         return {
-            "accepted": now.accepted,
+            "accepted": now.accepted + self._untraced,
             "written": now.written,
-            "dropped": now.dropped,
+            "dropped": now.dropped + self._untraced,
             "failed": now.failed,
             "recovered": now.recovered,
             "pending": now.pending,
@@ -151,6 +187,7 @@ class Trace:
     async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response:
         """Record the request, pass it on, record what comes back."""
         if self._journal is None or self._secrets is None:
+            self._untraced += self._trying is not None
             return await call_next(exchange)
         recording = _Recording(self._journal, self._secrets, self._clock, self._body_bytes)
         if not recording.open(exchange):

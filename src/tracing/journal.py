@@ -88,8 +88,12 @@ class Journal:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._call_later = call_later
         self._page = new_page()
+        try:
+            self._recorder.start(self._page.fd)
+        except OSError:
+            self.stop(0)
+            raise
         self._maker.start()
-        self._recorder.start(self._page.fd)
         self._advance()
 
     # --- hot: per record -------------------------------------------------------------------
