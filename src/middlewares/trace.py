@@ -8,7 +8,6 @@ a request.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import marshal
@@ -50,7 +49,7 @@ JOURNAL_FOLDER = ".journal"
 _QUEUE_FULL = "the trace queue was full"
 _EXT_BYTES = 1 << 20
 _UP_S, _LOOK_S = 1.0, 0.005
-_AGAIN_S = 2.0
+_KEEP_S = 1.0
 _WHOLE_BYTES = 64 << 10  # a body up to this may stand in one record with its head
 
 _REQUEST = int(Kind.REQUEST_CHUNK), int(Kind.REQUEST_MASKED)
@@ -95,40 +94,53 @@ class Trace:
         self._secrets: SecretTable | None = None
         self._clock = services.clock
         self._body_bytes = options.body_bytes
-        self._last = Counters(0, 0, 0, 0, 0, 0, 0)
-        self._trying: asyncio.Task[object] | None = None  # to make the journal
-        self._untraced = 0  # meanwhile
+        self._past = Counters(0, 0, 0, 0, 0, 0, 0)  # of journals that are closed
+        self._untraced = 0  # while there was none
+        self._keeper: asyncio.Task[object] | None = None
 
     async def start(self) -> None:
         """Make the folder and the journal, start the recorder. Raises OSError where the folder is
         none or may not be written; a disk that is full is no reason not to serve."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._journal = self._new_journal(asyncio.get_running_loop())
+            self._journal = self._new_journal()
             await _recorder_up(self._journal)
         except (PermissionError, NotADirectoryError):
             raise
         except OSError as error:
-            log.error("the trace journal cannot be made: %s; traffic goes on untraced", error)
-            self._trying = spawn(self._try_again(), "trace journal")
+            text = "the trace journal cannot be made: %s; traffic goes on untraced"
+            log.error(text, error)  # noqa: TRY400 - the reason is what helps, not our stack
+        self._keeper = spawn(self._keep_journal(), "trace journal")
 
-    async def _try_again(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._journal is None:
-            await asyncio.sleep(_AGAIN_S)
-            with contextlib.suppress(OSError):
-                self._journal = await asyncio.to_thread(self._new_journal, loop)
-        log.info("the trace journal is there: requests are traced")
+    async def _keep_journal(self) -> None:
+        """Make one where there is none: since the disk was full, or somebody removed the folder."""
+        while True:
+            await asyncio.sleep(_KEEP_S)
+            old = self._journal
+            if old is not None and not old.is_gone():
+                continue
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._journal = self._new_journal()
+            except OSError:
+                continue
+            lost = 0
+            if old is not None:
+                old.stop_ticking()
+                closed = old.abandon()
+                lost = closed.pending
+                self._past = self._past.plus(closed).plus_dropped(lost)
+            log.warning("a trace journal was made anew in %s, %d traces lost", self._folder, lost)
 
-    def _new_journal(self, loop: asyncio.AbstractEventLoop) -> Journal:
+    def _new_journal(self) -> Journal:
         directory = self._folder / JOURNAL_FOLDER / f"{os.getpid()}-{ULIDs()()}"
         try:
-            return self._started_journal(directory, loop)
+            return self._started_journal(directory)
         except OSError:
             shutil.rmtree(directory, ignore_errors=True)
             raise
 
-    def _started_journal(self, directory: Path, loop: asyncio.AbstractEventLoop) -> Journal:
+    def _started_journal(self, directory: Path) -> Journal:
         recorder = RecorderProcess(directory, self._recorder_settings(directory))
         journal = Journal(
             directory,
@@ -143,7 +155,7 @@ class Trace:
             extra += rules.headers
         names = frozenset(name.lower().encode() for name in extra)
         self._secrets = SecretTable(load_salt(self._folder), names, journal.secret)
-        journal.start(loop.call_later)
+        journal.start(asyncio.get_running_loop().call_later)
         return journal
 
     def _recorder_settings(self, directory: Path) -> dict[str, object]:
@@ -163,16 +175,19 @@ class Trace:
 
     async def stop(self) -> None:
         """Wait for the recorder to write what is there, up to the flush time."""
-        if self._trying is not None:
-            self._trying.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.stop_ticking()
-            self._last = await asyncio.to_thread(journal.stop, self._services.flush_s)
+            last = await asyncio.to_thread(journal.stop, self._services.flush_s)
+            self._past = self._past.plus(last)
 
     def counters(self) -> dict[str, int]:
         """Figures for the health page: accepted, written, dropped, failed, recovered, …"""
-        now = self._journal.counters() if self._journal is not None else self._last
+        now = self._past
+        if self._journal is not None:
+            now = now.plus(self._journal.counters())
         return {
             "accepted": now.accepted + self._untraced,
             "written": now.written,
@@ -187,7 +202,7 @@ class Trace:
     async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response:
         """Record the request, pass it on, record what comes back."""
         if self._journal is None or self._secrets is None:
-            self._untraced += self._trying is not None
+            self._untraced += self._keeper is not None
             return await call_next(exchange)
         recording = _Recording(self._journal, self._secrets, self._clock, self._body_bytes)
         if not recording.open(exchange):

@@ -16,6 +16,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class RecorderProcess:
         self._outbox = bytearray()
         self._secrets: dict[int, bytes] = {}
         self._restarting = False
+        self._one_restart = threading.Lock()
         self._finishing = False
         self._started_at = 0.0
 
@@ -91,6 +93,11 @@ class RecorderProcess:
     def pid(self) -> int | None:
         """The recorder's process id."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is dead."""
+        return self._process is not None and self._process.poll() is not None
 
     def secret(self, number: int, texts: bytes) -> None:
         """Tell a secret, at once if the pipe takes it: should the proxy be killed now, the recorder
@@ -140,9 +147,13 @@ class RecorderProcess:
         return time.monotonic() - self._started_at < _RESTART_PAUSE_S
 
     def restart(self) -> None:
-        """Start the recorder again after it died alone. Runs in the journal's thread."""
-        if self._pipe >= 0 or self._finishing:
-            return
+        """Start the recorder again after it died alone. Runs in the journal's thread, and once more
+        at the end: never two at the same time."""
+        with self._one_restart:
+            if self._pipe < 0 and not self._finishing:
+                self._restart()
+
+    def _restart(self) -> None:
         self._restarting = True
         try:
             if self._process is not None:
@@ -156,9 +167,14 @@ class RecorderProcess:
             self._restarting = False
 
     def finish(self, timeout_s: float) -> bool:
-        """Close the pipe and wait for the process to end. False: it still has work."""
-        self._finishing = True
+        """Close the pipe and wait for the process to end. False: it still has work. Where it has
+        just died, another writes what there is."""
         deadline = time.monotonic() + timeout_s
+        if self.ended and timeout_s > 0:
+            if self._pipe >= 0:
+                self._drop_pipe()
+            self.restart()
+        self._finishing = True
         while self._pipe >= 0 and not self._flush() and time.monotonic() < deadline:
             time.sleep(0.005)
         if self._pipe >= 0:
@@ -168,6 +184,13 @@ class RecorderProcess:
             os.close(self._lock_fd)
             self._lock_fd = -1
         return ended
+
+    def abandon(self) -> None:
+        """End it now: what it works on is gone."""
+        self._finishing = True
+        if self._process is not None:
+            self._process.kill()
+        self.finish(1.0)
 
     def _wait(self, timeout_s: float) -> bool:
         if self._process is None:

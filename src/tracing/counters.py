@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 PAGE_BYTES = 4096
 
@@ -32,6 +32,14 @@ class Counters:
     recovered: int
     bodies_omitted: int
     pending_bytes: int
+
+    def plus(self, other: Counters) -> Counters:
+        """Both together."""
+        return Counters(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def plus_dropped(self, number: int) -> Counters:
+        """With so many of the pending ones given up."""
+        return replace(self, dropped=self.dropped + number, pending_bytes=0)
 
     @property
     def pending(self) -> int:

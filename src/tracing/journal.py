@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 
 from . import counters as slot
-from .child import RecorderProcess
+from .child import LOCK_NAME, RecorderProcess
 from .counters import CounterPage, Counters, new_page
 from .records import END_OF_SEGMENT, HEADER_BYTES, PUT_HEADER, Kind
 from .segments import SEGMENT_BYTES, Segment, SegmentMaker
@@ -33,6 +33,7 @@ SPILL_BYTES = 16 << 20
 
 WAKE_BUSY_S = 0.2
 WAKE_IDLE_S = 0.25
+WATCH_S = 1.0  # a recorder can die while nothing is traced: of what a killed process has left
 
 _OPEN, _FINISH = int(Kind.OPEN), int(Kind.FINISH)
 
@@ -95,6 +96,8 @@ class Journal:
             raise
         self._maker.start()
         self._advance()
+        if call_later is not None:
+            call_later(WATCH_S, self._watch)
 
     # --- hot: per record -------------------------------------------------------------------
 
@@ -236,6 +239,13 @@ class Journal:
         """The recorder has begun its work."""
         return self._page is not None and self._page.slots[slot.LIVES] > 0
 
+    def _watch(self) -> None:
+        if self._page is None or self._stopping or self._call_later is None:
+            return
+        if self._recorder.ended:
+            self.wake()
+        self._call_later(WATCH_S, self._watch)
+
     def body_omitted(self) -> None:
         """Count a body that was left out."""
         self._bodies_omitted += 1
@@ -259,6 +269,15 @@ class Journal:
     def stop_ticking(self) -> None:
         """From now on only `stop` is called; on the loop, before `stop` runs in a thread."""
         self._stopping = True
+
+    def is_gone(self) -> bool:
+        """Whether somebody has removed its folder: nothing will come of what is appended."""
+        return not (self.directory / LOCK_NAME).exists()
+
+    def abandon(self) -> Counters:
+        """Give up one that is gone; the last figures. Blocks for a few ms."""
+        self._recorder.abandon()
+        return self.stop(0)
 
     def stop(self, timeout_s: float) -> Counters:
         """Let the recorder finish and end; blocks up to `timeout_s`. What it has not written by

@@ -161,10 +161,10 @@ class Recorder:
         deadline = monotonic() + _LAST_TRIES_S
         while not (read := (yield from self._work(None))) and monotonic() < deadline:
             sleep(_RETRY_S[0])
-        deadline = monotonic() + _LAST_TRIES_S
         for exchange in list(self._reader.open.values()) if read else ():
             if exchange not in self._failing:
                 self._record(exchange)
+        deadline = monotonic() + _LAST_TRIES_S
         while self._failing and monotonic() < deadline:
             sleep(max(0.0, min(self._retry_at, deadline) - monotonic()))
             self._retry()

@@ -128,6 +128,17 @@ async def test_killed_alone_it_is_started_again_and_nothing_is_lost(
     assert trace.counters()["written"] == len(ids) == 240
 
 
+async def test_dead_at_the_stop_another_writes_what_there_is(tmp_path: Path) -> None:
+    trace = new_trace(tmp_path)
+    await trace.start()
+    os.kill(recorder_pid(trace), signal.SIGKILL)
+    ids = {await pass_through(trace, new_exchange()) for _ in range(50)}
+    await trace.stop()
+    assert set(load_traces(tmp_path)) == ids
+    assert trace.counters()["written"] == 50
+    assert list((tmp_path / ".journal").iterdir()) == []
+
+
 async def test_an_exchange_open_while_the_recorder_dies_is_whole_afterwards(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
