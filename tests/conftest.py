@@ -23,6 +23,9 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("llmtap")
     group.addoption("--crash-rounds", type=int, default=10, help="kill -9 so many times under load")
+    group.addoption(
+        "--disk-errors", default="ENOSPC", help="what each disk call fails with: ENOSPC,EROFS,…"
+    )
     group.addoption("--limit-rounds", type=int, default=3, help="exactly N of M so many times")
     group.addoption("--crash-seed", type=int, default=None, help="the seed a crash run has printed")
     group.addoption("--every-byte", action="store_true", help="cut at all offsets, not a sample")
