@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Figure
 from tests.support import bodies, steps
 from tests.support.load import Load
 from tests.support.tap import LLMTap
@@ -53,9 +54,20 @@ def traced(tap: LLMTap) -> Counter[str]:
     for _, document in tap.documents():
         assert document["id"] not in ids, "the same request twice"
         ids.add(document["id"])
-        body = json.dumps(document["request"]["body"])
-        counts.update(set(re.findall(MARKER.pattern.decode(), body)))
+        request = json.dumps(document["request"])  # a GET has its marker in the target
+        counts.update(set(re.findall(MARKER.pattern.decode(), request)))
     return counts
+
+
+def torn(tap: LLMTap) -> int:
+    """How many files are no JSON."""
+    found = 0
+    for path in tap.files():
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            found += 1
+    return found
 
 
 def wait_for(tap: LLMTap, wanted: set[str], timeout: float) -> Counter[str]:
@@ -66,7 +78,7 @@ def wait_for(tap: LLMTap, wanted: set[str], timeout: float) -> Counter[str]:
 
 
 def test_r87_killed_at_random_moments_nothing_accepted_is_lost(
-    tmp_path: Path, pytestconfig: pytest.Config
+    tmp_path: Path, pytestconfig: pytest.Config, figure: Figure
 ) -> None:
     seed = pytestconfig.getoption("--crash-seed") or random.randrange(1 << 32)
     rounds = pytestconfig.getoption("--crash-rounds")
@@ -95,6 +107,15 @@ def test_r87_killed_at_random_moments_nothing_accepted_is_lost(
     causes = Counter(d["termination"]["cause"] for _, d in tap.documents())
     states = Counter(d["state"] for _, d in tap.documents())
     print(f"{rounds} kills, {len(accepted)} accepted, {whole} whole, {causes}, {states}")
+    figure(
+        4,
+        kills=rounds,
+        accepted=len(accepted),
+        recovered=states["recovered"],
+        lost=len(lost),
+        torn=torn(tap),
+        doubled=len(twice),
+    )
     assert not lost, f"{len(lost)} of {len(accepted)} accepted requests have no trace (seed {seed})"
     assert not twice, f"{len(twice)} requests have two traces (seed {seed})"
     assert len(accepted) > rounds

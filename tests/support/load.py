@@ -25,9 +25,9 @@ class Ledger:
 
 
 class Load:
-    """`threads` clients that mix calls and streams, from `start()` until `stop()`.
+    """`threads` clients that mix calls, streams and GETs, from `start()` until `stop()`.
 
-    The marker of a request stands in its body only.
+    The marker of a request stands in its body only, that of a GET, which has none, in its target.
     """
 
     def __init__(self, address: Address, *, threads: int = 8, seed: int = 0) -> None:
@@ -61,10 +61,14 @@ class Load:
 
     def _one(self, client: Client, dice: random.Random) -> None:
         marker = f"mark-{next(_markers)}-{dice.getrandbits(48):012x}"
-        streams = dice.random() < 0.5
-        path = "/v1/chat/completions" + ("?stream" if streams else "")
+        kind = dice.choices(("call", "stream", "get"), (2, 2, 1))[0]
+        path = "/v1/chat/completions" + ("?stream" if kind == "stream" else "")
         self.ledger.sent.add(marker)
-        client.request("POST", path, None, bodies.chat_request(marker, stream=streams))
+        if kind == "get":
+            client.request("GET", f"/v1/models?{marker}")
+        else:
+            body = bodies.chat_request(marker, stream=kind == "stream")
+            client.request("POST", path, None, body)
         try:
             client.wire.fill()
         except Ended as end:

@@ -183,6 +183,24 @@ class LLMTap:
         assert self.process is not None
         return [pid for pid, session, _ in _processes() if session == self.process.pid]
 
+    def workers(self) -> list[int]:
+        """The pids of `--workers`: the supervisor's children that serve."""
+        return [pid for pid in self._children(self.pid) if _says(pid, "spawn_main")]
+
+    def recorders(self) -> list[int]:
+        """The pids of the recorders, one for each process that serves."""
+        parents = [self.pid, *self.workers()]
+        found = [pid for parent in parents for pid in self._children(parent)]
+        return [pid for pid in found if _says(pid, "tracing.recorder")]
+
+    def _children(self, parent: int) -> list[int]:
+        return [pid for pid in self.members() if _parent(pid) == parent]
+
+    def holder(self, client_port: int) -> int:
+        """The pid that holds the connection from this port; 0 if none does."""
+        link = f"socket:[{_inode(self.port, client_port)}]"
+        return next((pid for pid in self.members() if link in _links(pid)), 0)
+
     def memory_kb(self) -> int:
         """Private and shared anonymous memory of the proxy and its children together."""
         return sum(_memory_kb(pid) for pid in self.members())
@@ -255,6 +273,37 @@ def _processes() -> list[tuple[int, int, str]]:
                 fields = Path(f"/proc/{entry}/stat").read_text().rsplit(") ", 1)[1].split()
                 if fields[0] != "Z":
                     found.append((int(entry), int(fields[3]), fields[0]))
+    return found
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[1])
+    return 0
+
+
+def _says(pid: int, word: str) -> bool:
+    with contextlib.suppress(OSError):
+        return word in Path(f"/proc/{pid}/cmdline").read_text()
+    return False
+
+
+def _inode(port: int, peer: int) -> str:
+    """Of the socket between these two ports of this machine (proc_net_tcp)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ports = [int(address.split(":")[1], 16) for address in fields[1:3]]
+        if ports == [port, peer]:
+            return fields[9]
+    return ""
+
+
+def _links(pid: int) -> set[str]:
+    found = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
 
 
