@@ -291,6 +291,55 @@ def test_a_killed_workers_slots_come_back_with_their_lease(
         client.close()
 
 
+def test_a_killed_worker_of_several_gives_its_slots_back_and_is_replaced(
+    upstream: Upstream, start_tap: StartTap, redis: RedisServer, case: str
+) -> None:
+    """The worker that answers holds its client's connection: the process list says which."""
+    config = limited(
+        upstream,
+        workers=2,
+        rules=[{"concurrent": 3, "by": "all"}],
+        redis_url=redis.url,
+        lease_s=1.0,
+        on_store_failure="closed",
+    )
+    tap = start_tap(config=config)
+    upstream.script(case, *stream([b"data: 1\n\n"], end=pause(30)))
+    held = []
+    for _ in range(3):
+        held.append(tap.client())
+        held[-1].request("POST", PATH, [(b"X-Case", case.encode()), *JSON], bodies.chat_request())
+        assert held[-1].answer_head()[0].first.split()[1] == b"200"
+    assert ask(tap) == 429
+    owners = [tap.holder(client.wire.sock.getsockname()[1]) for client in held]
+    doomed = Counter(owners).most_common(1)[0][0]
+    freed = owners.count(doomed)
+    os.kill(doomed, signal.SIGKILL)
+    assert until(lambda: ask(tap) == 200, 5) < 3.0
+    for client, owner in zip(held, owners, strict=True):
+        if owner != doomed:
+            assert client.wire.chunk() == b"data: 1\n\n", "of the other worker: goes on"
+    until(lambda: len(tap.workers()) == 2 and doomed not in tap.workers())
+    statuses: Counter[bytes] = Counter()
+    for _ in range(6):
+        held.append(tap.client())
+        held[-1].request("POST", PATH, [(b"X-Case", case.encode()), *JSON], bodies.chat_request())
+        statuses[held[-1].answer_head()[0].first.split()[1]] += 1
+    assert statuses == {b"200": freed, b"429": 6 - freed}, "as many as the dead one had, no more"
+    replaced = next(pid for pid in tap.workers() if pid not in owners)
+    until(lambda: _served_by(tap, replaced))
+    for client in held:
+        client.close()
+
+
+def _served_by(tap: LLMTap, pid: int) -> bool:
+    with tap.client() as client:
+        client.request("GET", "/health")
+        return (
+            client.answer().status == 200 and tap.holder(client.wire.sock.getsockname()[1]) == pid
+        )
+
+
 # --- tokens --------------------------------------------------------------------------------
 
 
