@@ -147,8 +147,7 @@ class RecorderProcess:
         return time.monotonic() - self._started_at < _RESTART_PAUSE_S
 
     def restart(self) -> None:
-        """Start the recorder again after it died alone. Runs in the journal's thread, and once more
-        at the end: never two at the same time."""
+        """Start the recorder again after it died alone. Runs in the journal's thread."""
         with self._one_restart:
             if self._pipe < 0 and not self._finishing:
                 self._restart()
@@ -166,20 +165,16 @@ class RecorderProcess:
         finally:
             self._restarting = False
 
-    def finish(self, timeout_s: float) -> bool:
-        """Close the pipe and wait for the process to end. False: it still has work. Where it has
-        just died, another writes what there is."""
+    def finish(self, timeout_s: float, *, revive: bool = True) -> bool:
+        """Close the pipe and wait for the process to end. False: it still has work. Where it died
+        instead, another writes what there is."""
+        with self._one_restart:  # none begins from here on
+            self._finishing = True
         deadline = time.monotonic() + timeout_s
-        if self.ended and timeout_s > 0:
-            if self._pipe >= 0:
-                self._drop_pipe()
-            self.restart()
-        self._finishing = True
-        while self._pipe >= 0 and not self._flush() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        if self._pipe >= 0:
-            self._drop_pipe()
-        ended = self._wait(max(0.0, deadline - time.monotonic()))
+        ended = self._close_and_wait(deadline)
+        if ended and revive and self._died() and time.monotonic() < deadline:
+            self._restart()
+            ended = self._close_and_wait(deadline)
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -187,10 +182,19 @@ class RecorderProcess:
 
     def abandon(self) -> None:
         """End it now: what it works on is gone."""
-        self._finishing = True
         if self._process is not None:
             self._process.kill()
-        self.finish(1.0)
+        self.finish(1.0, revive=False)
+
+    def _close_and_wait(self, deadline: float) -> bool:
+        while self._pipe >= 0 and not self._flush() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if self._pipe >= 0:
+            self._drop_pipe()
+        return self._wait(max(0.0, deadline - time.monotonic()))
+
+    def _died(self) -> bool:
+        return self._process is not None and self._process.returncode != 0
 
     def _wait(self, timeout_s: float) -> bool:
         if self._process is None:
