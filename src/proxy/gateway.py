@@ -28,6 +28,7 @@ log = logging.getLogger("llmtap.proxy")
 
 
 _DONE = Phase.DONE
+_CROWD = 100  # fewer cannot hold each other up for long
 _Coroutine = Coroutine[object, object, None]
 
 
@@ -100,7 +101,7 @@ class Gateway:
         flushed = False
         try:
             try:
-                if (turn := self._turns.take()) is not None:
+                if len(self.in_flight) > _CROWD and (turn := self._turns.take()) is not None:
                     await turn
                 response = await self._call_next(exchange)
             except ProxyError as error:
