@@ -27,6 +27,7 @@ from ..keys.keyring import ClientKey, Keyring, clashes
 from ..keys.watching import KeysFileWatch, Stamp, stamp
 from ..proxy.exchange import CallNext, Exchange, Header, Response
 from ..proxy.providers.base import CREDENTIAL_QUERY
+from ..utils.spellings import Spellings
 from ..utils.tasks import spawn
 from ._asked import Unclear, asked_models, has_body
 from .base import Services
@@ -39,7 +40,6 @@ _PLACES = {
     b"x-goog-api-key": 4,
     b"api-key": 5,
 }
-_MOST_SPELLINGS = 4096
 _CHALLENGE = b'Bearer realm="llmtap"'
 _NO_KEY = "no API key was given; send yours as Authorization: Bearer, or as x-client-api-key"
 _BAD_KEY = "the API key is not known here"
@@ -88,19 +88,6 @@ class AuthOptions(Section):
         return KeysFileWatch(self.keys_file, middleware.replace_keys, self._stamp, self.reload_s)
 
 
-class _Places(dict[bytes, int]):
-    """A header's raw name to its place among those that carry keys, 0 for all others.
-
-    Clients repeat the same few spellings: a look-up instead of lower-casing each name.
-    """
-
-    def __missing__(self, name: bytes) -> int:
-        place = _PLACES.get(name.lower(), 0)
-        if len(self) < _MOST_SPELLINGS:
-            self[name] = place
-        return place
-
-
 class Auth:
     """The middleware. Sets `exchange.key_label` and `exchange.key_tier`."""
 
@@ -112,7 +99,7 @@ class Auth:
         self._options = options
         self._written = options.written()
         self._ring = Keyring(options.known())
-        self._places = _Places()
+        self._places = Spellings(lambda name: _PLACES.get(name, 0))
         self._watch: asyncio.Task[object] | None = None
 
     @classmethod
@@ -168,10 +155,10 @@ class Auth:
         first = _QUERY
         upstream = exchange.upstream
         keeps = upstream is not None and upstream.api_key is not None
-        places = self._places
+        places, find = self._places, self._ring.find
         for name, value in [pair for pair in exchange.headers if places[pair[0]]]:
             place = places[name]
-            key = self._ring.find(value if place != _AUTHORIZATION else _bearer(value))
+            key = find(value if place != _AUTHORIZATION else _bearer(value))
             if key is not None and place < first:
                 found, first = key, place
             if not keeps and (key is not None or place == _OURS):

@@ -27,6 +27,7 @@ from ..config.settings import Settings
 from ..limits import Claim, Grant, MemoryStore, Refusal, StoreUnavailable
 from ..limits.shared import RedisStore
 from ..proxy.exchange import CallNext, Exchange, Response
+from ..utils.spellings import Spellings
 from ._rules import Count, OnFailure, Rule, RuleOptions
 from ._spending import NOTHING, Asked, Running, read_request
 from .base import Services
@@ -256,17 +257,7 @@ def _refuse(exchange: Exchange, ruled: Sequence[Rule], refusal: Refusal) -> Resp
     return exchange.refuse(429, "rate_limit_exceeded", text, tuple(headers))
 
 
-class _Spellings(dict[bytes, bool]):
-    """Whether a header of this name, as spelled, tells a limit: looked up, not lower-cased."""
-
-    def __missing__(self, name: bytes) -> bool:
-        tells = b"ratelimit-" in name.lower()
-        if len(self) < 4096:
-            self[name] = tells
-        return tells
-
-
-_TELLS = _Spellings()
+_TELLS = Spellings(lambda name: b"ratelimit-" in name)  # whether such a header tells a limit
 
 
 def _tell(exchange: Exchange, response: Response, ruled: Sequence[Rule], grant: Grant) -> None:

@@ -174,6 +174,9 @@ def _edited(
     headers: list[Header], edits: list[tuple[bytes, bytes | None]] | tuple[Header, ...]
 ) -> list[Header]:
     """Replace in place, add at the end, or remove, name by name."""
+    if len(edits) == 1 and edits[0][1] is None:  # the client's key, mostly
+        gone, lower = edits[0][0], edits[0][0].lower()
+        return [h for h in headers if h[0] is not gone and h[0].lower() != lower]
     for name, value in edits:
         lower = name.lower()
         if value is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from ..utils.spellings import Spellings
 from .providers.base import CREDENTIAL_HEADERS, Header
 
 
@@ -41,20 +42,8 @@ _KINDS = {
     b"x-llmtap-session": Kind.OURS,
     **{n.replace(b"-", b"_"): Kind.FORGED for n in CREDENTIAL_HEADERS if b"-" in n},
 }
-_MOST_SPELLINGS = 4096  # a client that invents names must not grow the table for ever
 
-
-class _Spellings(dict[bytes, Kind]):
-    """Raw name to kind, filled as spellings are met."""
-
-    def __missing__(self, name: bytes) -> Kind:
-        kind = _KINDS.get(name.lower(), Kind.PASS)
-        if len(self) < _MOST_SPELLINGS:
-            self[name] = kind
-        return kind
-
-
-KIND = _Spellings()  # KIND[name]: the hot paths' way in, one dictionary look-up
+KIND = Spellings(lambda name: _KINDS.get(name, Kind.PASS))
 
 
 def connection_tokens(value: bytes) -> set[bytes]:

@@ -90,7 +90,9 @@ class SecretTable:
         self._names: dict[bytes, int] = {}
         self._secrets: dict[Header, Secret] = {}
         self._last_number = 0
-        self._changes: dict[tuple[Header, Header], tuple[tuple[Header, ...], MaskedHead]] = {}
+        self._changes: dict[
+            tuple[tuple[Header, ...], ...], tuple[tuple[Header, ...], MaskedHead]
+        ] = {}
 
     def mask_headers(self, headers: Sequence[Header], *, remember: bool = True) -> MaskedHead:
         """Hot, twice per exchange: one dict look-up per header that is not secret.
@@ -122,15 +124,15 @@ class SecretTable:
     def mask_changes(
         self, gone: tuple[Header, ...], new: tuple[Header, ...]
     ) -> tuple[tuple[Header, ...], MaskedHead]:
-        """`mask` of what was not sent on, `mask_headers` of what was sent in addition. Mostly both
-        are one Host header, which comes again and again."""
-        if len(gone) != 1 or len(new) != 1:
-            return self.mask(gone), self.mask_headers(new)
-        known = self._changes.get((gone[0], new[0]))
+        """`mask` of what was not sent on, `mask_headers` of what was sent in addition. Mostly they
+        are Host and the same keys, which come again and again: the answer is shared, not to be
+        added to. Hot: once per exchange."""
+        known = self._changes.get((gone, new))
         if known is None:
             known = self.mask(gone), self.mask_headers(new)
-            if not known[1].secrets and known[0] == gone and len(self._changes) < _KNOWN_CHANGES:
-                self._changes[gone[0], new[0]] = known
+            if len(self._changes) >= _KNOWN_CHANGES:
+                self._changes.clear()
+            self._changes[gone, new] = known
         return known
 
     def _masked(self, header: Header, kind: int, head: MaskedHead, *, remember: bool) -> Header:
@@ -186,6 +188,7 @@ class SecretTable:
         if len(self._secrets) >= _KNOWN_SECRETS:
             for old in list(self._secrets)[: _KNOWN_SECRETS // 2]:
                 del self._secrets[old]
+            self._changes.clear()  # their numbers are forgotten elsewhere, too
         self._last_number = number = self._last_number + 1 & 0xFFFFFFFF
         if texts is None:
             texts = searched_values(header[0].lower(), header[1])

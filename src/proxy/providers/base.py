@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
+from ...utils.spellings import Spellings
 from .reading import code, entries, mapping, text
 from .sse import JSONArrayParser, NDJSONParser, SSEParser
 from .values import (
@@ -34,6 +35,8 @@ CREDENTIAL_HEADERS: tuple[bytes, ...] = (
 )
 CREDENTIAL_QUERY: tuple[bytes, ...] = (b"key", b"api_key")
 
+_CARRIES_KEY = Spellings(lambda name: name in CREDENTIAL_HEADERS)
+
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -50,6 +53,11 @@ _LIMIT_NAMES = {
     kind: [f"x-ratelimit-{part}-{kind}".encode() for part in ("limit", "remaining", "reset")]
     for kind in ("requests", "tokens")
 }
+
+
+@lru_cache(maxsize=1024)
+def _credential(provider: Provider, key: str) -> Header:
+    return provider.credential(key)
 
 
 class Provider:
@@ -78,18 +86,17 @@ class Provider:
         The client's is taken out wherever it stands (`CREDENTIAL_HEADERS`, `CREDENTIAL_QUERY`);
         everything else stays as it is and in its order. `query` is without the question mark.
         """
-        ours = self.credential(key)
+        ours = _credential(self, key)
         name = ours[0].lower()
         signed = []
-        at = -1
+        put = False
         for header in headers:
-            lower = header[0].lower()
-            if lower not in CREDENTIAL_HEADERS:
+            if not _CARRIES_KEY[header[0]]:
                 signed.append(header)
-            elif at < 0:
-                at = len(signed)
-                signed.append((header[0], ours[1]) if lower == name else ours)
-        if at < 0:
+            elif not put:
+                put = True
+                signed.append((header[0], ours[1]) if header[0].lower() == name else ours)
+        if not put:
             signed.append(ours)
         return signed, _without_key(query) if b"key=" in query or b"%" in query else query
 
