@@ -17,11 +17,14 @@ _Marks = list[tuple[_Bucket, int, Entry | None]]
 class MemoryStore:
     """Buckets by key, at most about `most_keys`: idle ones go, then those with little in them.
 
-    `clock`: seconds, never going back.
+    `clock`: seconds, never going back. `tells`: grants say what is left.
     """
 
-    def __init__(self, clock: Callable[[], float], most_keys: int = 50_000) -> None:
+    def __init__(
+        self, clock: Callable[[], float], most_keys: int = 50_000, *, tells: bool = True
+    ) -> None:
         self._clock = clock
+        self._tells = tells
         self._most_keys = most_keys
         self._buckets: dict[str, _Bucket] = {}
 
@@ -46,7 +49,8 @@ class MemoryStore:
         if at >= 0:
             return Refusal(at, longest, [_remaining(bucket) for bucket, _ in found])
         marks = [(bucket, cost, bucket.charge(cost, now)) for bucket, cost in found]
-        return Grant(claims, [_remaining(bucket) for bucket, _ in found], marks)
+        remaining = [_remaining(bucket) for bucket, _ in found] if self._tells else ()
+        return Grant(claims, remaining, marks)
 
     def finish(self, grant: Grant, used: int | None) -> None:
         """Free the slots; settle the estimates to `used`, None to leave them. Once per grant."""

@@ -108,7 +108,7 @@ class Rule:
     `reads_body`: the model or an estimate is needed for it. `closed`: refuses without its store.
     """
 
-    __slots__ = ("_by", "_match", "_models", "closed", "kind", "limit", "prefix", "words")
+    __slots__ = ("_by", "_match", "_models", "_read", "closed", "kind", "limit", "prefix", "words")
 
     def __init__(self, options: RuleOptions, on_store_failure: OnFailure) -> None:
         self.kind, amount = next(
@@ -121,6 +121,8 @@ class Rule:
         self.limit = Limit(amount, period_s, burst or 0, settles=self.kind == "tokens")
         self.closed = (options.on_store_failure or on_store_failure) == "closed"
         self._by = options.by
+        # What tells the bucket, where one thing does and the body is not among it: mostly.
+        self._read = _READ.get(self._by[0]) if len(self._by) == 1 else None
         match = options.match
         self._models = _fitting(match.models)
         self._match = [
@@ -159,11 +161,11 @@ class Rule:
     def keys(self, exchange: Exchange, models: Collection[str] | None) -> list[str]:
         """The buckets a request is counted in. `models` None: they cannot be told, any may be
         meant, so the rule holds. Hot."""
-        by = self._by
         if self._models is not None and models is not None and not any(map(self._models, models)):
             return []
-        if len(by) == 1 and (read := _READ.get(by[0])) is not None:
-            return [self.prefix + read(exchange)]
+        if self._read is not None:
+            return [self.prefix + self._read(exchange)]
+        by = self._by
         asked = sorted(models) if models and "model" in by else [""]
         rest = "|".join(_READ[name](exchange) for name in by if name != "model")
         return [f"{self.prefix}{rest}|{_short(model)}" for model in asked]

@@ -117,7 +117,7 @@ class RateLimit:
         self._memory: MemoryStore | None = None
         self._redis: RedisStore | None = None
         if options.redis_url is None:
-            self._memory = MemoryStore(services.clock, options.max_keys)
+            self._memory = MemoryStore(services.clock, options.max_keys, tells=options.headers)
         else:
             self._redis = _redis_store(options, options.redis_url, services)
         self._admitted = self._refused = 0
@@ -231,8 +231,7 @@ def _claims(
     ruled: list[Rule] = []
     claims: list[Claim] = []
     for rule in rules:
-        limit = rule.limit
-        cost = 1
+        limit, cost = rule.limit, 1
         if limit.settles:
             cost = min(asked.tokens, limit.most)
             if not cost:
