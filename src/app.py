@@ -25,6 +25,7 @@ from .proxy.forwarder import Forwarder, TimeLimit
 from .proxy.gateway import Gateway
 from .proxy.limits import ServerLimits
 from .proxy.providers import get_provider
+from .proxy.retries import AnswerRetries
 from .proxy.transport.base import Transport, TransportLimits
 from .proxy.transport.native import NativeTransport
 from .proxy.urls import host_header, split_base
@@ -229,7 +230,9 @@ def build(settings: Settings) -> Application:
     services = Services(
         trace_dir=settings.trace_dir, quiet=settings.quiet, flush_s=settings.drain.flush_s
     )
-    forward: CallNext = Forwarder(transports, settings.retries.connect)
+    retries = settings.retries
+    answers = AnswerRetries(retries.answers, frozenset(retries.statuses), retries.total_s)
+    forward: CallNext = Forwarder(transports, retries.connect, answers if retries.answers else None)
     if settings.timeouts.total_s is not None:
         forward = TimeLimit(forward, settings.timeouts.total_s)
     layers = [(spec.name, load_middleware(spec, services)) for spec in settings.middlewares]

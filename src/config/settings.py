@@ -93,9 +93,16 @@ class Drain(Section):
 
 
 class Retries(Section):
-    """How often a request is tried again when nothing of it has been sent."""
+    """How often a request is tried again."""
 
-    connect: Count = Field(default=2, description="after a failed connect; clients retry the rest")
+    connect: Count = Field(default=2, description="after a failed connect: nothing was sent")
+    answers: Count = Field(
+        default=0, description="after an answer of one of `statuses`; clients do so themselves"
+    )
+    statuses: tuple[Annotated[int, Field(ge=400, le=599)], ...] = Field(
+        default=(429, 503, 529), description="which answers are asked for again"
+    )
+    total_s: Seconds = Field(default=60.0, description="no more of these tries after so long")
 
 
 class UpstreamSettings(Section):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from time import monotonic
+from time import monotonic, time
 
 from .bodies import ResponseBody
 from .errors import BodyError, ConnectFailed, ConnectTimeout, HeadersTimeout, ProxyError, forget_way
 from .exchange import Attempt, CallNext, Cause, Exchange, Forwarded, Phase, Response, Upstream
 from .headers import KIND, Header, Kind, connection_tokens
+from .retries import AnswerRetries, replayable
 from .transport.base import Outgoing, Transport
 from .urls import join_path
 
@@ -18,12 +19,19 @@ class Forwarder:
     """Sends an exchange to its upstream. The `call_next` of the innermost middleware.
 
     `transports` by upstream name. `connect_retries`: further tries after a failed connect, where
-    nothing was sent (reliability 64); anything later is the client's to repeat, SDKs do (71).
+    nothing was sent (reliability 64); anything later is the client's to repeat, SDKs do (71), but
+    for what `answers` says.
     """
 
-    def __init__(self, transports: dict[str, Transport], connect_retries: int = 2) -> None:
+    def __init__(
+        self,
+        transports: dict[str, Transport],
+        connect_retries: int = 2,
+        answers: AnswerRetries | None = None,
+    ) -> None:
         self._transports = transports
         self._connect_retries = connect_retries
+        self._answers = answers
 
     async def __call__(self, exchange: Exchange) -> Response:
         upstream = exchange.upstream
@@ -41,15 +49,54 @@ class Forwarder:
         if out.body is not None:
             forwarded.body_changed = True
             forwarded.sha256_out = hashlib.sha256(out.body).hexdigest()
+        response = await self._send(exchange, upstream, out)
+        if self._answers is not None and response.status in self._answers.statuses:
+            return await self._again(self._answers, response, exchange, upstream, out)
+        return response
+
+    async def _send(
+        self, exchange: Exchange, upstream: Upstream, out: Outgoing, wait_ms: float = 0.0
+    ) -> Response:
+        """Try until the upstream is reached, so often; each attempt is noted on the exchange.
+        `wait_ms`: the pause before the first of them."""
         transport = self._transports[upstream.name]
-        for _ in range(self._connect_retries):
+        left = self._connect_retries
+        while True:
+            attempt = Attempt(monotonic(), upstream.key_label, wait_ms=wait_ms)
+            exchange.attempts.append(attempt)
             try:
-                return await _try(transport, exchange, upstream, out)
-            except ConnectTimeout:
-                raise  # its time is over (reliability 52)
-            except ConnectFailed as error:
+                response = await transport.send(exchange, upstream, out)
+            except ProxyError as error:
+                attempt.error = error.code
+                if not left or not _unsent(error):
+                    raise
                 forget_way(error)
-        return await _try(transport, exchange, upstream, out)
+                left, wait_ms = left - 1, 0.0
+                continue
+            return _noted(exchange, attempt, response)
+
+    async def _again(
+        self,
+        retries: AnswerRetries,
+        response: Response,
+        exchange: Exchange,
+        upstream: Upstream,
+        out: Outgoing,
+    ) -> Response:
+        """The answer after so many more tries: the first good one, else the last (67 to 70)."""
+        ends = exchange.attempts[0].started + retries.total_s
+        for number in range(retries.tries):
+            if response.status not in retries.statuses or not replayable(exchange):
+                break
+            wait_s = retries.wait_s(response.headers, number, time())
+            if monotonic() + wait_s > ends:
+                break
+            exchange.let_go()  # what it says is not passed on
+            exchange.upstream_body = exchange.cause = exchange.detail = None
+            exchange.phase = Phase.HEADERS
+            await asyncio.sleep(wait_s)
+            response = await self._send(exchange, upstream, out, wait_s * 1000)
+        return response
 
 
 class TimeLimit:
@@ -86,17 +133,12 @@ def _refusal(exchange: Exchange) -> tuple[int, str, str] | None:
     return None
 
 
-async def _try(
-    transport: Transport, exchange: Exchange, upstream: Upstream, out: Outgoing
-) -> Response:
-    """One attempt, noted on the exchange."""
-    attempt = Attempt(monotonic(), upstream.key_label)
-    exchange.attempts.append(attempt)
-    try:
-        response = await transport.send(exchange, upstream, out)
-    except ProxyError as error:
-        attempt.error = error.code
-        raise
+def _unsent(error: ProxyError) -> bool:
+    """Nothing was sent, and it did not take all of its time to fail (reliability 52, 64)."""
+    return isinstance(error, ConnectFailed) and not isinstance(error, ConnectTimeout)
+
+
+def _noted(exchange: Exchange, attempt: Attempt, response: Response) -> Response:
     attempt.status = exchange.upstream_status = response.status
     exchange.upstream_http_version = response.http_version
     exchange.phase = _BODY

@@ -89,6 +89,8 @@ def overhead_ms(finished: Finished, started: float) -> float:
     if finished.t_connect_start is not None:
         connected = finished.t_connected
         own -= (end if connected is None else connected) - finished.t_connect_start
+    if len(finished.attempts) > 1:  # earlier tries, and the pauses between, were the upstream's
+        own -= finished.attempts[-1][1] - finished.attempts[0][1]
     body = finished.t_request_body
     if body is not None and body <= out:
         own -= body - started

@@ -190,10 +190,17 @@ async def close_idle(program: Program) -> None:
     await until(lambda: not program.upstream.open, "not closed")
 
 
+KEPT = {"trace journal"}
+
+
 def others() -> list[str]:
-    """Tasks that belong to no test."""
+    """Tasks that belong neither to a test nor to the program as long as it runs."""
     mine = asyncio.current_task()
-    return [str(task) for task in asyncio.all_tasks() if task is not mine]
+    return [
+        str(task)
+        for task in asyncio.all_tasks()
+        if task is not mine and task.get_name() not in KEPT
+    ]
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
