@@ -228,7 +228,10 @@ def build(settings: Settings) -> Application:
     upstreams = [_upstream(u) for u in settings.upstreams]
     transports = _transports(settings, sweeper)
     services = Services(
-        trace_dir=settings.trace_dir, quiet=settings.quiet, flush_s=settings.drain.flush_s
+        trace_dir=settings.trace_dir,
+        quiet=settings.quiet,
+        flush_s=settings.drain.flush_s,
+        prices=tuple(price.as_texts() for price in settings.prices),
     )
     retries = settings.retries
     answers = AnswerRetries(retries.answers, frozenset(retries.statuses), retries.total_s)

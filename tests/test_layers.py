@@ -21,7 +21,7 @@ LAYERS = (
     ("keys", "limits", "store", "tracing", "proxy"),
     ("query",),
     ("record",),
-    ("config",),
+    ("config", "prices"),
     ("models",),
     ("utils",),
     ("__init__",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import typer
@@ -46,7 +47,7 @@ def _model(model: BaseModel, at: str, loaded: Loaded, indent: str = "") -> Itera
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:", ""
             yield from _model(value, f"{key}.", loaded, indent + "  ")
-        elif name == "upstreams":
+        elif name in {"upstreams", "prices"} and value:
             yield f"{indent}{name}:", ""
             for index, item in enumerate(value):
                 yield from _item(_model(item, f"{key}.{index}.", loaded, "    "))
@@ -114,4 +115,9 @@ def _dumped(value: object) -> str:
     """A value as YAML, of which JSON is a part; plain words need no quotes."""
     if isinstance(value, str) and value and value.replace("/", "").replace(".", "").isidentifier():
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """A Decimal as the number it is; anything else as its text."""
+    return float(value) if isinstance(value, Decimal) else str(value)

@@ -20,6 +20,8 @@ _SECRET_WORDS = ("key", "secret", "token", "password", "headers", "proxy", "url"
 _EXPECTED = {
     "int": "give a whole number",
     "float": "give a number",
+    "decimal": "give a number",
+    "too": "give fewer",
     "finite": "give a finite number",
     "bool": "give true or false",
     "string": "give text, in quotes where YAML would read it otherwise",

@@ -18,6 +18,8 @@ from .values import (
     AbsolutePath,
     BaseURL,
     Count,
+    Dollars,
+    Glob,
     Grace,
     Headers,
     Host,
@@ -105,6 +107,30 @@ class Retries(Section):
     total_s: Seconds = Field(default=60.0, description="no more of these tries after so long")
 
 
+class Price(Section):
+    """What a model costs, where the table that comes with the program is wrong or does not know.
+
+    In US dollars per million tokens; a kind without a price costs as what it is part of: cached
+    tokens as `input`, an hour's writing as `cache_write`, reasoning as `output`.
+    """
+
+    model: Glob = Field(description="the model's name, or with * a pattern; case does not matter")
+    upstream: Glob = Field(default="*", description="only for upstreams of this name or pattern")
+    input: Dollars = Field(description="tokens of the request")
+    output: Dollars | None = Field(
+        default=None, description="tokens of the answer; without it only embeddings are priced"
+    )
+    cache_read: Dollars | None = Field(default=None, description="input read from a cache")
+    cache_write: Dollars | None = Field(default=None, description="input written to a cache")
+    cache_write_1h: Dollars | None = Field(default=None, description="the same, for an hour")
+    reasoning: Dollars | None = Field(default=None, description="output that was thinking")
+
+    def as_texts(self) -> dict[str, str | None]:
+        """For a process that does its own sums: what is not given is None."""
+        found = self.model_dump()
+        return {name: None if value is None else str(value) for name, value in found.items()}
+
+
 class UpstreamSettings(Section):
     """One API that requests go to. `base_url` is filled from the type's own when loaded."""
 
@@ -179,6 +205,7 @@ def _middleware(item: object) -> object:
 
 # In YAML `timeouts:` with every line below it commented out is a null.
 _EMPTY_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
+_NO_LIST_IS_EMPTY = BeforeValidator(lambda value: () if value is None else value)
 Middleware = Annotated[MiddlewareSpec, BeforeValidator(_middleware)]
 
 
@@ -210,6 +237,10 @@ class Settings(BaseSettings):
     retries: Annotated[Retries, _EMPTY_IS_DEFAULT] = Retries()
     middlewares: tuple[Middleware, ...] = Field(
         default=(MiddlewareSpec("trace"),), description="the chain, first is outermost"
+    )
+
+    prices: Annotated[tuple[Price, ...], _NO_LIST_IS_EMPTY] = Field(
+        default=(), max_length=500, description="own prices, before all others; first that fits"
     )
 
     sources: ClassVar[tuple[PydanticBaseSettingsSource, ...]] = ()

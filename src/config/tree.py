@@ -8,7 +8,10 @@ from .errors import Loc
 
 _MISSING = object()
 # What takes the place of a list's item that is wrong, so that those after it keep their number.
-_STAND_INS: dict[str, object] = {"middlewares": "trace"}
+_STAND_INS: dict[str, object] = {
+    "middlewares": "trace",
+    "prices": {"model": "wrong", "input": 0},
+}
 
 
 def has(values: object, loc: Loc) -> bool:

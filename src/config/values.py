@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -46,6 +47,19 @@ def _size(value: object) -> object:
     if not match:
         raise ValueError("is no size; write bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _dollars(value: object) -> object:
+    """`2.5`, `"$2.50"`; anything else is left to the type's own check."""
+    if isinstance(value, str):
+        value = value.strip().removeprefix("$")
+    return _no_bool(value)
+
+
+def _glob(value: str) -> str:
+    if not value or value != value.strip() or _CONTROL.search(value):
+        raise ValueError("is empty or holds blanks at its ends; give a name, or a pattern with *")
+    return value
 
 
 def _base_url(value: str) -> str:
@@ -162,6 +176,8 @@ Size = Annotated[int, BeforeValidator(_size), Field(ge=1)]
 SizeOrNone = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
 Grace = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[Decimal, BeforeValidator(_dollars), Field(ge=0, le=1_000_000)]
+Glob = Annotated[str, AfterValidator(_glob)]
 BaseURL = Annotated[str, AfterValidator(_base_url)]
 ProxyURL = Annotated[str, AfterValidator(_proxy)]
 Prefix = Annotated[str, AfterValidator(_prefix)]

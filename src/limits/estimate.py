@@ -1,14 +1,10 @@
-"""What a request may cost in tokens, before anyone knows: four characters of text are one.
-
-Images and other data in a body are no text: each counts as a picture does, 1,000 tokens.
-"""
+"""What a request may cost in tokens, before anyone knows: by the rule of `prices.estimate`."""
 
 from __future__ import annotations
 
-_CHARACTERS = 4
-_DATA_TOKENS = 1000
-_DATA_KEYS = frozenset({"data", "b64_json", "file_data", "image_data"})
-_DATA_CHARACTERS = 1024  # shorter ones under these names are text
+from ..prices import estimate
+
+_BY_BYTES = estimate.by_bytes(None)
 _MOST_OUTPUT = 1 << 24  # beyond it a number is no wish but a mistake
 
 # Where each API takes the bound of its answer: chat, responses, messages; Gemini; Ollama.
@@ -23,20 +19,7 @@ _CHOICES = (("n", None), ("candidateCount", "generationConfig"))
 
 def input_tokens(body: object) -> int:
     """An estimate of what the text in a request's JSON comes to."""
-    characters = data = 0
-    left = [("", body)]
-    while left:
-        name, value = left.pop()
-        if isinstance(value, str):
-            if _is_data(name, value):
-                data += 1
-            else:
-                characters += len(value)
-        elif isinstance(value, dict):
-            left.extend(value.items())
-        elif isinstance(value, list):
-            left.extend((name, item) for item in value)
-    return -(-characters // _CHARACTERS) + data * _DATA_TOKENS
+    return estimate.input_tokens(body, _BY_BYTES)
 
 
 def output_tokens(body: object, assumed: int) -> int:
@@ -44,10 +27,6 @@ def output_tokens(body: object, assumed: int) -> int:
     if not isinstance(body, dict):
         return assumed
     return (_stated(body) or assumed) * _choices(body)
-
-
-def _is_data(name: str, value: str) -> bool:
-    return value.startswith("data:") or (name in _DATA_KEYS and len(value) > _DATA_CHARACTERS)
 
 
 def _stated(body: dict[str, object]) -> int | None:

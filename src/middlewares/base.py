@@ -13,7 +13,7 @@ class AddHeader:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -28,6 +28,7 @@ class Services:
     """What every middleware is given beside its options. Times in seconds.
 
     `masking`: append in your constructor what traces must not show; whoever writes them heeds it.
+    `prices`: the settings' own, in US dollars per million tokens, as decimal texts.
     """
 
     trace_dir: Path
@@ -35,6 +36,7 @@ class Services:
     flush_s: float = 5.0
     clock: Callable[[], float] = monotonic
     masking: list[MaskRules] = field(default_factory=list)
+    prices: tuple[Mapping[str, str | None], ...] = ()
 
 
 class Middleware(Protocol):

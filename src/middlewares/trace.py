@@ -171,6 +171,7 @@ class Trace:
             "keep_gb": options.keep_gb,
             "keep_count": options.keep_count,
             "lines": "off" if self._services.quiet else style,
+            "prices": self._services.prices,
         }
 
     async def stop(self) -> None:

@@ -137,7 +137,11 @@ class TraceError(Part):
 
 
 class TokenUsage(Part):
-    """Input includes cached tokens, output includes reasoning, whatever the provider's habit."""
+    """Input includes cached tokens, output includes reasoning, whatever the provider's habit.
+
+    `estimated`: of input and output at least one was not told by the provider (a cut stream);
+    `raw` is what it did say.
+    """
 
     input_tokens: int | None
     output_tokens: int | None
@@ -149,15 +153,15 @@ class TokenUsage(Part):
 
 
 class Cost(Part):
-    """In US dollars."""
+    """In US dollars, of the tokens in `usage`. Unknown is null, which is not free."""
 
-    usd: float
-    input_usd: float | None
+    usd: float = Field(description="the sum of these four, and what is charged by the piece")
+    input_usd: float | None = Field(description="input that no cache had to do with")
     output_usd: float | None
     cache_read_usd: float | None
     cache_write_usd: float | None
-    source: Literal["provider", "table"]
-    table_version: str | None
+    source: Literal["provider", "table"] = Field(description="provider: its own figure")
+    table_version: str | None = Field(description="the price library's, or config: own prices")
 
 
 class Truncated(Part):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..prices.table import Prices
 from ..proxy.providers.values import Usage
 from . import genai, masking, render
 from .bodies import Limits
 from .changes import HeaderChanges
+from .costing import complete_usage, cost_of
 from .files import trace_name
 from .findings import Findings, find
 from .recorded import Recorded
@@ -50,8 +52,9 @@ class Documents:
     Hot: 34 µs for a small exchange, a third of it C's: hashes, JSON, the search for secrets.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, prices: Prices | None = None) -> None:
         self.limits = limits or Limits()
+        self._prices = prices or Prices()
         self._lines = render.HeaderLines()
         self._changes = HeaderChanges()
         self._clock = Clock()
@@ -60,6 +63,9 @@ class Documents:
     def build(self, recorded: Recorded, without_bodies: str | None = None) -> Document:
         """The document of one exchange; `without_bodies` is a reason to leave the bodies out."""
         found = find(recorded, self.limits, without_bodies)
+        told = found.usage
+        estimated = complete_usage(found)
+        cost = cost_of(found, self._prices)
         opened = recorded.opened
         day, time, received_at = self._clock.texts(opened.received_ns)
         model = found.asked_model or found.answered_model
@@ -69,8 +75,12 @@ class Documents:
             if part is not None and part.file is not None:
                 part.value = file = f"{name}.{suffix}.bin"
                 files.append((file, part.file))
-        summary = _summary(found, model)
-        data = _written(recorded, self._fields(found, summary, received_at))
+        summary = _summary(found, model, cost)
+        fields = self._fields(found, summary, received_at)
+        fields["usage"] = _NO_USAGE if found.usage is None else _usage(found.usage, estimated)
+        fields["cost"] = cost
+        fields["gen_ai"] = _gen_ai(found, told)
+        data = _written(recorded, fields)
         if files and recorded.secrets:
             secrets = recorded.secrets
             files = [(file, masking.mask_bytes(body, secrets)) for file, body in files]
@@ -105,14 +115,14 @@ class Documents:
             ),
             "termination": {"cause": found.cause, "phase": found.phase, "detail": found.detail},
             "error": found.error,
-            "usage": _NO_USAGE if usage is None else _usage(usage),
-            "cost": None if usage is None or usage.cost_usd is None else _cost(usage.cost_usd),
+            "usage": None,  # these three are filled in by `build`
+            "cost": None,
             "request": self._request(found),
             "forwarded": self._forwarded(found),
             "response": self._response(found),
             "stream": None if stream is None else _stream(stream),
             "redactions": found.redactions,
-            "gen_ai": _gen_ai(found, first_token_ms),
+            "gen_ai": None,
             "tags": finished.tags if finished is not None else [],
             "ext": render.loads(finished.ext) if finished is not None and finished.ext else {},
         }
@@ -175,7 +185,9 @@ class Documents:
         }
 
 
-def _summary(found: Findings, model: str | None) -> dict[str, object]:
+def _summary(
+    found: Findings, model: str | None, cost: dict[str, object] | None
+) -> dict[str, object]:
     """What a list row needs."""
     recorded, usage, stream = found.recorded, found.usage, found.stream
     finished = recorded.finished
@@ -189,7 +201,7 @@ def _summary(found: Findings, model: str | None) -> dict[str, object]:
         "ttft_ms": round(first, 3) if first is not None else None,
         "input_tokens": usage.input_tokens if usage is not None else None,
         "output_tokens": usage.output_tokens if usage is not None else None,
-        "cost_usd": usage.cost_usd if usage is not None else None,
+        "cost_usd": cost["usd"] if cost is not None else None,
         "cause": found.cause,
     }
 
@@ -221,7 +233,8 @@ def _upstream(found: Findings) -> dict[str, object]:
     }
 
 
-def _gen_ai(found: Findings, first_token_ms: float | None) -> dict[str, object]:
+def _gen_ai(found: Findings, told: Usage | None) -> dict[str, object]:
+    """With the provider's own figures: nothing in these names could mark an estimate."""
     route, stream = found.route, found.stream
     attributes = genai.attributes(
         route.kind,
@@ -239,8 +252,8 @@ def _gen_ai(found: Findings, first_token_ms: float | None) -> dict[str, object]:
         answer,
         found.answered_model,
         route.provider.finish_reasons(route.operation, answer) if answer else [],
-        found.usage,
-        first_token_ms,
+        told,
+        stream.first_token_ms if stream is not None else None,
         found.error,
     )
     return attributes
@@ -268,25 +281,13 @@ def _stream(stream: Stream) -> dict[str, object]:
     }
 
 
-def _usage(usage: Usage) -> dict[str, object]:
+def _usage(usage: Usage, estimated: bool) -> dict[str, object]:
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
-        "source": "provider",
+        "source": "estimated" if estimated else "provider",
         "raw": usage.raw,
-    }
-
-
-def _cost(usd: float) -> dict[str, object]:
-    return {
-        "usd": usd,
-        "input_usd": None,
-        "output_usd": None,
-        "cache_read_usd": None,
-        "cache_write_usd": None,
-        "source": "provider",
-        "table_version": None,
     }

@@ -89,11 +89,12 @@ class Lines:
         colour = _GREEN if cause == "ok" else _YELLOW if cause in _MILD else _RED
         model = _CONTROL.sub("?", str(summary["model"] or summary["operation"]))
         tokens = f"{_count(summary['input_tokens'])} → {_count(summary['output_tokens'])}"
+        cost = _dollars(summary["cost_usd"])
         times = f"{_seconds(summary['ttft_ms']):>7} {_seconds(summary['duration_ms']):>7}"
         outcome = f"{colour}{status or 'ERR':>3}{_RESET}"
         return (
-            f"{_DIM}{self._clock_text}{_RESET}  {model[:28]:<28} {outcome} {tokens:>15} {times}  "
-            f"{colour}{cause}{_RESET}  {_DIM}{name}{_RESET}"
+            f"{_DIM}{self._clock_text}{_RESET}  {model[:28]:<28} {outcome} {tokens:>15} "
+            f"{cost:>9} {times}  {colour}{cause}{_RESET}  {_DIM}{name}{_RESET}"
         )
 
 
@@ -104,6 +105,15 @@ def _count(tokens: object) -> str:
     if not isinstance(tokens, int):
         return "-"
     return str(tokens) if tokens < 10_000 else f"{tokens / 1000:.1f}k"
+
+
+def _dollars(usd: object) -> str:
+    """Three digits that say something: $1.23, $0.0123, $0.00012; above a dollar, cents."""
+    if not isinstance(usd, (int, float)):
+        return "-"
+    if usd >= 1 or usd == 0:
+        return f"${usd:.2f}"
+    return f"${usd:.4f}" if usd >= 0.001 else f"${usd:.6f}"
 
 
 def _seconds(ms: object) -> str:

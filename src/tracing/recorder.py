@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from time import monotonic, sleep
 
 import orjson
 
+from ..prices.table import Prices
 from . import counters as slot
 from .bodies import Limits
 from .counters import CounterPage
@@ -66,6 +67,7 @@ class Settings:
     keep_gb: float | None = None
     keep_count: int | None = None
     lines: str = "off"  # terminal, logfmt, json, off
+    prices: Sequence[Mapping[str, str | None]] = ()  # one's own, as `prices.own` reads them
 
 
 class Recorder:
@@ -79,7 +81,9 @@ class Recorder:
         self._slots = page.slots
         self._reader = JournalReader(self._journal_dir, inbox.secrets, recycles=True)
         self._folder = TraceFolder(self._trace_dir, self._journal_dir.name)
-        self._documents = Documents(Limits(settings.decoded_bytes, settings.decoded_ratio))
+        self._documents = Documents(
+            Limits(settings.decoded_bytes, settings.decoded_ratio), Prices.read(settings.prices)
+        )
         self._lines = Lines(settings.lines)
         self._aside = SetAside(self._trace_dir, self._lines)
         self._keep = Retention(

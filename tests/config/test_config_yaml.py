@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from src.config import Settings
 from src.config.explain import sections
 from src.config.loading import load_settings
+from src.config.settings import Price
 from src.middlewares.trace import TraceOptions
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
@@ -47,8 +48,12 @@ def test_the_commented_values_are_the_defaults(tmp_path: Path) -> None:
     untouched = Settings()
     assert settings.upstreams[-1].type == "azure"
     for name in Settings.model_fields:
-        if name not in {"upstreams", "middlewares"}:
+        if name not in {"upstreams", "middlewares", "prices"}:
             assert getattr(settings, name) == getattr(untouched, name), name
+    (price,) = settings.prices
+    unset = Price(model="gpt-4o*", input=price.input)
+    examples = {"output", "cache_read"}
+    assert price.model_dump(exclude=examples) == unset.model_dump(exclude=examples)
     first = load_settings({"type": "openai"}, {}).settings.upstreams[0]
     assert settings.upstreams[0] == first
     (trace,) = settings.middlewares

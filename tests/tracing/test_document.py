@@ -25,7 +25,7 @@ def test_a_small_exchange_in_one_look() -> None:
         "ttft_ms": None,
         "input_tokens": 12,
         "output_tokens": 34,
-        "cost_usd": None,
+        "cost_usd": 0.0000222,  # 12 at $0.15 and 34 at $0.60 a million, 2026-11-21
         "cause": "ok",
     }
     assert document["response"]["body"]["value"] == CHAT_ANSWER

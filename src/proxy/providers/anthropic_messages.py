@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import ErrorInfo, Format, StreamAssembler, StreamEvent, Usage, read_error
-from .openai_usage import model_of
-from .reading import amount, count, index, joined, loads, mapping, merge_known, text, total
+from .openai_usage import model_of, own_cost
+from .reading import count, index, joined, loads, mapping, merge_known, text, total
 
 # Deltas that are joined: the delta's field, the block's field ("" where JSON is parsed at the end).
 _TEXTS = {
@@ -41,6 +41,7 @@ class MessageAssembler(StreamAssembler):
         self._blocks: dict[int, Block] = {}
         self._usage: dict[str, object] = {}
         self._stopped = False
+        self._counted = False  # the output, by a message_delta
 
     def feed(self, event: StreamEvent) -> None:  # hot: 1 µs for a text delta
         """Take in one event."""
@@ -106,7 +107,9 @@ class MessageAssembler(StreamAssembler):
         for key, value in mapping(body.get("delta")).items():
             if value is not None or key not in self._message:
                 self._message[key] = value
-        merge_known(self._usage, mapping(body.get("usage")))
+        usage = mapping(body.get("usage"))
+        merge_known(self._usage, usage)
+        self._counted = self._counted or usage.get("output_tokens") is not None
         rest = {k: v for k, v in body.items() if k not in {"type", "delta", "usage"}}
         merge_known(self._message, rest)  # context_management and what may come
 
@@ -117,8 +120,15 @@ class MessageAssembler(StreamAssembler):
 
     @property
     def usage(self) -> Usage | None:
-        """Usage so far: input from the start, output as last told."""
-        return read_usage(self._usage)
+        """Usage so far: input from the start, output as last told.
+
+        What `message_start` tells of the output is of its first tokens only: it is no figure of
+        an answer that was cut before its `message_delta`.
+        """
+        usage = read_usage(self._usage)
+        if usage is not None and not (self._counted or self._stopped):
+            usage.output_tokens = None
+        return usage
 
     @property
     def model(self) -> str | None:
@@ -188,8 +198,19 @@ def read_usage(raw: Mapping[str, object]) -> Usage | None:
         cache_write_tokens=written,
         reasoning_tokens=count(mapping(raw.get("output_tokens_details")).get("thinking_tokens")),
         raw=raw,
-        cost_usd=amount(raw.get("cost")),  # OpenRouter's Anthropic face
+        cost_usd=own_cost(raw) if "cost" in raw else None,  # OpenRouter's Anthropic face
+        apart=_apart(raw),
     )
+
+
+def _apart(raw: Mapping[str, object]) -> dict[str, int] | None:
+    """Writing for an hour costs more than for five minutes; searches are charged each."""
+    hour = count(mapping(raw.get("cache_creation")).get("ephemeral_1h_input_tokens"))
+    searches = count(mapping(raw.get("server_tool_use")).get("web_search_requests"))
+    if not hour and not searches:
+        return None
+    found = {"cache_write_1h": hour, "search": searches}
+    return {name: number for name, number in found.items() if number}
 
 
 def usage_of(message: Mapping[str, object]) -> Usage | None:

@@ -173,7 +173,32 @@ def read_usage(raw: Mapping[str, object]) -> Usage | None:
         cache_read_tokens=count(raw.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
         raw=raw,
+        apart=_apart(raw),
     )
+
+
+def _apart(raw: Mapping[str, object]) -> dict[str, int] | None:
+    """Tokens of sound, pictures and films: of the prompt without those that were cached."""
+    cached = _by_modality(raw.get("cacheTokensDetails"))
+    found = {f"cache_read_{name}": tokens for name, tokens in cached.items()}
+    for name, tokens in _by_modality(raw.get("promptTokensDetails")).items():
+        found[f"input_{name}"] = max(tokens - cached.get(name, 0), 0)
+    for name, tokens in _by_modality(raw.get("candidatesTokensDetails")).items():
+        found[f"output_{name}"] = tokens
+    return {name: tokens for name, tokens in found.items() if tokens} or None
+
+
+def _by_modality(details: object) -> dict[str, int]:
+    """`[{"modality": "AUDIO", "tokenCount": 5}, …]`; text is what is left."""
+    found = {}
+    for entry in entries(details):
+        name, tokens = text(entry.get("modality")), count(entry.get("tokenCount"))
+        if name in _MODALITIES and tokens:
+            found[name.lower()] = tokens
+    return found
+
+
+_MODALITIES = frozenset({"AUDIO", "IMAGE", "VIDEO"})
 
 
 def usage_of(body: Mapping[str, object]) -> Usage | None:

@@ -19,6 +19,8 @@ class Usage:
 
     `input_tokens` includes those read from and written to a cache, `output_tokens` includes
     reasoning. `raw` is what the provider said, `cost_usd` its own figure where it gives one.
+    `apart`: those of them that have prices of their own (`prices.rates.APART`), where there are
+    any; an audio token read from a cache is `cache_read_audio`, not `input_audio`.
     """
 
     input_tokens: int | None = None
@@ -28,6 +30,7 @@ class Usage:
     reasoning_tokens: int | None = None
     raw: Mapping[str, object] | None = None
     cost_usd: float | None = None
+    apart: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True, frozen=True)
