@@ -15,7 +15,7 @@ from genai_prices import __version__
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from .rates import Rates, Tiers
+from .rates import Rates, Tiers, rate
 
 VERSION = f"genai-prices {__version__}"
 
@@ -29,7 +29,6 @@ _PROVIDERS = {
     "openrouter": "openrouter",
 }
 
-_PER = {"mtok": Decimal(1_000_000), "kcount": Decimal(1000)}
 _KINDS = {
     "input_mtok": "input",
     "output_mtok": "output",
@@ -114,11 +113,10 @@ def _tiers(prices: ModelPrice) -> Tiers:
 
 
 def _rates(known: Mapping[str, Decimal | TieredPrices], start: int) -> Rates:
-    found = {}
-    for kind, price in known.items():
-        per = _PER["kcount" if kind in {"search", "request"} else "mtok"]
-        found[kind] = _above(price, start) / per
-    return found
+    return {
+        kind: rate(_above(price, start), 1000 if kind in {"search", "request"} else 1_000_000)
+        for kind, price in known.items()
+    }
 
 
 def _above(price: Decimal | TieredPrices, start: int) -> Decimal:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-from .rates import Tiers
+from .rates import Tiers, rate
 
 VERSION = "config"
 
-_MILLION = Decimal(1_000_000)
+_MILLION = 1_000_000
 _KINDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
 
 
@@ -29,7 +29,7 @@ def read_prices(entries: Iterable[Mapping[str, str | None]]) -> list[OwnPrice]:
     found = []
     for entry in entries:
         rates = {
-            kind: Decimal(price) / _MILLION
+            kind: rate(Decimal(price), _MILLION)
             for kind in _KINDS
             if (price := entry.get(kind)) is not None
         }
