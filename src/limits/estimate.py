@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..prices import estimate
 
-_BY_BYTES = estimate.by_bytes(None)
+_BY_SCRIPT = estimate.by_script(None)
 _MOST_OUTPUT = 1 << 24  # beyond it a number is no wish but a mistake
 
 # Where each API takes the bound of its answer: chat, responses, messages; Gemini; Ollama.
@@ -19,7 +19,7 @@ _CHOICES = (("n", None), ("candidateCount", "generationConfig"))
 
 def input_tokens(body: object) -> int:
     """An estimate of what the text in a request's JSON comes to."""
-    return estimate.input_tokens(body, _BY_BYTES)
+    return estimate.input_tokens(body, _BY_SCRIPT)
 
 
 def output_tokens(body: object, assumed: int) -> int:

@@ -1,9 +1,9 @@
-"""OpenAI's own encodings by `tiktoken`, where both are on this machine; else the rule of bytes.
+"""OpenAI's own encodings by `tiktoken`, where both are on this machine; else the rule by script.
 
 tiktoken fetches an encoding that it does not find in its cache. Nothing here ever asks it for one
 that is not there, whole: no request of ours goes to the net. To have them: install
 `llmtap[tiktoken]` and run `python -c "import tiktoken; tiktoken.get_encoding('o200k_base')"` once,
-with `TIKTOKEN_CACHE_DIR` set as the proxy will have it. A loaded encoding takes 50 to 90 MB.
+with `TIKTOKEN_CACHE_DIR` set as the proxy will have it. A loaded encoding takes 30 to 80 MB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
-from .estimate import Counter, by_bytes
+from .estimate import Counter, by_script
 
 # The file in tiktoken's cache (tiktoken/load.py: the SHA-1 of its address) and its SHA-256
 # (tiktoken_ext/openai_public.py). o200k_harmony differs in special tokens only.
@@ -36,7 +36,7 @@ _WITHOUT_BLANKS = 4096  # one "word" of this length takes tiktoken quadratic tim
 
 def counter(model: str | None) -> Counter:
     """What counts the tokens of this model's texts, the best there is here."""
-    rule = by_bytes(model)
+    rule = by_script(model)
     encoded = _encoding(model) if model is not None else None
     if encoded is None:
         return rule
