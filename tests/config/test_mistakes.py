@@ -36,7 +36,30 @@ def c(line: int, text: str) -> tuple[str, ...]:
 OPEN = "other machines reach, and nothing asks them for a key"
 FIX = "put auth into middlewares, or give --allow-open"
 
+NO_GLOB = "is empty or holds blanks at its ends; give a name, or a pattern with *"
+
 ROWS = [
+    # --- prices ---
+    Row(
+        "prices that are none",
+        UPSTREAM + """prices:
+  - {model: gpt-4o, input: -1, output: 2}
+  - {model: "", input: 1}
+  - {model: x}
+  - {model: y, input: cheap, outptu: 3}
+  - {model: z, input: true}
+  - nonsense
+""",
+        (
+            "config.yaml:3 prices.0.input: is -1; give at least 0",
+            f"config.yaml:4 prices.1.model: {NO_GLOB}",
+            "config.yaml:5 prices.2.input: is missing; it has no default",
+            "config.yaml:6 prices.3.input: is 'cheap'; give a number",
+            "config.yaml:6 prices.3.outptu: unknown key; did you mean output?",
+            "config.yaml:7 prices.4.input: is true; give a number",
+            "config.yaml:8 prices.5: is 'nonsense'; give a mapping, indented key: value lines",
+        ),
+    ),
     # --- who may come in, reliability 105 ---
     Row(
         "beyond this machine with no auth",

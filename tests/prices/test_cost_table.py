@@ -22,7 +22,13 @@ GPT_5_PRIORITY = {"input": "2.50", "cached": "0.25", "output": "20.00"}
 INSTRUCT = {"input": "1.50", "output": "2.00"}
 EMBEDDING_3_SMALL = {"input": "0.02"}
 SONNET_4_5 = {"input": "3", "read": "0.30", "write": "3.75", "write_1h": "6", "output": "15"}
-SONNET_4_5_LONG = {"input": "6", "read": "0.60", "write": "7.50", "write_1h": "12", "output": "22.50"}
+SONNET_4_5_LONG = {
+    "input": "6",
+    "read": "0.60",
+    "write": "7.50",
+    "write_1h": "12",
+    "output": "22.50",
+}
 PRO_2_5 = {"input": "1.25", "cached": "0.125", "output": "10"}
 PRO_2_5_LONG = {"input": "2.50", "cached": "0.25", "output": "15"}
 FLASH_2_5 = {"input": "0.30", "cached": "0.03", "output": "2.50", "audio": "1.00"}

@@ -11,8 +11,17 @@ import pytest
 from src.prices import encodings
 from src.prices.estimate import by_script, input_tokens, output_tokens
 from src.proxy.providers.base import dumps
-from tests.prices.test_cost_table import CHAT, GPT_4O, MESSAGES, RESPONSES, SSE, chunks, content
-from tests.prices.test_cost_table import message, message_stream
+from tests.prices.test_cost_table import (
+    CHAT,
+    GPT_4O,
+    MESSAGES,
+    RESPONSES,
+    SSE,
+    chunks,
+    content,
+    message,
+    message_stream,
+)
 from tests.proxy.providers.streams import sse
 from tests.tracing.building import build
 
@@ -77,7 +86,10 @@ REQUEST = {
     "messages": [
         {"role": "user", "content": "Tell me about the sea, please."},
         {"role": "assistant", "content": [{"signature": "s" * 4000, "thinking": "Hm."}]},
-        {"role": "user", "content": [{"image_url": {"url": "data:image/png;base64," + "A" * 9000}}]},
+        {
+            "role": "user",
+            "content": [{"image_url": {"url": "data:image/png;base64," + "A" * 9000}}],
+        },
     ],
     "tools": [{"function": {"name": "look", "parameters": {"type": "object"}}}],
 }

@@ -16,8 +16,10 @@ from src.prices.rates import Tokens, cost, rate
 from src.prices.table import Asked, Prices
 from src.tracing.document import Documents
 from tests.prices.test_cost_table import CHAT_USAGE, OPENROUTER, chat
+from tests.support import bodies, steps
 from tests.support.tap import LLMTap, settings
 from tests.support.upstream import Upstream
+from tests.support.wire import Header
 from tests.tracing.building import recorded
 
 SRC = Path(__file__).parents[2]
@@ -131,3 +133,25 @@ assert Prices().find(asked)
 assert "genai_prices" in sys.modules and "tiktoken" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SRC, env=dict(os.environ))
+
+
+def test_the_program_prices_what_it_records(
+    upstream: Upstream, tmp_path: Path, case: str, tagged: list[Header]
+) -> None:
+    """Own prices from the file, the library's for the rest; in the file, its summary, the line."""
+    prices = [{"model": "my-*", "input": 7, "output": 11}]
+    answer = json.dumps(chat("my-model", CHAT_USAGE)).encode()
+    upstream.script(case, *steps.reply(200, answer))
+    upstream.script(case, *steps.reply(200, answer.replace(b"my-model", b"gpt-4o")))
+    tap = LLMTap(tmp_path, config=settings(upstream.url, prices=prices)).start()
+    try:
+        for _ in range(2):
+            assert tap.call(headers=tagged, body=bodies.chat_request(case)).status == 200
+        traces = tap.traces(2, having=case)
+    finally:
+        tap.stop()
+    found = {trace["cost"]["table_version"].split()[0]: trace for trace in traces}
+    assert found["config"]["cost"]["usd"] == (2006 * 7 + 300 * 11) / 1e6
+    usd = float((86 * Decimal("2.5") + 1920 * Decimal("1.25") + 300 * 10) / 1_000_000)
+    assert found["genai-prices"]["summary"]["cost_usd"] == usd
+    assert f"cost_usd={usd}" in tap.output

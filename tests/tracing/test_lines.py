@@ -39,6 +39,20 @@ def test_on_a_terminal_it_is_one_tidy_line() -> None:
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [
+        (None, " - "),
+        (0.0, " $0.00 "),
+        (12.345, " $12.35 "),
+        (0.0183, " $0.0183 "),
+        (2.22e-05, " $0.000022 "),
+    ],
+)
+def test_on_a_terminal_it_tells_the_cost(usd: float | None, shown: str) -> None:
+    assert shown in written("terminal", {**SUMMARY, "cost_usd": usd})
+
+
 def test_elsewhere_it_is_fields() -> None:
     line = written("logfmt")
     assert line.startswith("time=2026-11-18T")
