@@ -83,7 +83,7 @@ def request(data: bytes) -> Message:
 
     With a body that is malformed or unfinished it is not `complete`.
     """
-    blank = re.match(rb"(?:\r\n)*", data)
+    blank = re.match(rb"[\r\n]*", data)  # no line at all: RFC 9112 2.2 lets a server pass over them
     at = blank.end() if blank else 0
     first, headers, after = _head(data, at)
     line = _REQUEST_LINE.fullmatch(first)
@@ -102,7 +102,7 @@ def request(data: bytes) -> Message:
 
 def response(data: bytes, method: bytes, *, ended: bool) -> Message:
     """The final answer at the head of `data`; `ended`: no more bytes follow, by an orderly end."""
-    blank = re.match(rb"(?:\r\n)*", data)
+    blank = re.match(rb"[\r\n]*", data)
     at, interim = blank.end() if blank else 0, []
     while True:
         first, headers, after = _head(data, at)
