@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 Loc = tuple[str | int, ...]
 """The way to a setting: `("upstreams", 0, "base_url")`, as pydantic's `loc`."""
@@ -40,10 +39,3 @@ def _printable(line: str) -> str:
 def dotted(loc: Loc) -> str:
     """`upstreams.0.base_url`: how a setting is named in messages."""
     return ".".join(str(part) for part in loc)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean x?` for the nearest of `known`, else all of them: `known are a, b`."""
-    names = sorted(known)
-    near = get_close_matches(word.lower(), names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"

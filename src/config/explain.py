@@ -12,7 +12,8 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from .errors import Loc, did_you_mean
+from ..utils.suggesting import did_you_mean
+from .errors import Loc
 
 _KEY_LIKE = re.compile(r"[A-Za-z]{2,4}[-_]|AIza|eyJ|Bearer ", re.IGNORECASE)
 _SECRET_WORDS = ("key", "secret", "token", "password", "headers", "proxy", "url")

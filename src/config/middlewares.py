@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from .errors import ConfigError, Problem, did_you_mean, dotted
+from ..utils.suggesting import did_you_mean
+from .errors import ConfigError, Problem, dotted
 from .explain import explain
 from .importing import ImportNameError, import_from_string
 from .settings import MiddlewareSpec

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .errors import Loc, Problem, did_you_mean
+from ..utils.suggesting import did_you_mean
+from .errors import Loc, Problem
 from .explain import show
 from .providers import guess_type, provider, provider_types
 from .settings import UpstreamSettings

@@ -18,7 +18,6 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import Field, FilePath, PrivateAttr, model_validator
 
-from ..config.errors import did_you_mean
 from ..config.settings import Section, Settings
 from ..config.values import Seconds
 from ..keys.entry import KeyEntry
@@ -28,6 +27,7 @@ from ..keys.watching import KeysFileWatch, Stamp, stamp
 from ..proxy.exchange import CallNext, Exchange, Header, Response
 from ..proxy.providers.base import CREDENTIAL_QUERY
 from ..utils.spellings import Spellings
+from ..utils.suggesting import did_you_mean
 from ..utils.tasks import spawn
 from ._asked import Unclear, asked_models, has_body
 from .base import Services
