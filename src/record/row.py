@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .conversation import Conversation, answer_of
+from .texts import tools_called
+
 Document = Mapping[str, Any]  # a parsed trace, of this version of the schema or a later one
 
 
@@ -106,7 +109,7 @@ def row_of(document: Document, file: str) -> Row:
         request_bytes=(request["body"] or {}).get("wire_bytes") or 0,
         response_bytes=((response or {}).get("body") or {}).get("wire_bytes") or 0,
         tags=tuple(document["tags"]),
-        tools=(),
+        tools=tools_called(Conversation(answer=answer_of(document))),
     )
 
 

@@ -1,0 +1,1 @@
+"""The providers' forms of a conversation, one file each: parsed JSON in, parts out."""
