@@ -45,8 +45,8 @@ def conversation_of(document: Mapping[str, Any]) -> Conversation:
     request = mapping(document.get("request"))
     body = body_value(request.get("body"))
     if not isinstance(body, dict):
-        turns = (Turn("user", (_unread(body),)),) if body is not None else ()
-        return Conversation(turns=turns, answer=answer_of(document))
+        unread = Turn("user", (Part("other", dump(body)),))
+        return Conversation(turns=() if body is None else (unread,), answer=answer_of(document))
     form = _form_of(body, _operation(document))
     system, turns = form.read(body)
     return Conversation(
@@ -67,7 +67,7 @@ def answer_of(document: Mapping[str, Any]) -> tuple[Turn, ...]:
     if body is None:
         return ()
     if not isinstance(body, dict):
-        return (Turn("assistant", (_unread(body),)),)
+        return (Turn("assistant", (Part("other", dump(body)),)),)
     if found := _answered(body):
         return found
     if _operation(document) in _VECTORS or found == ():
@@ -95,10 +95,6 @@ def _decoded(value: str) -> object | None:
         return loads(base64.b64decode(value).decode())
     except ValueError:
         return None
-
-
-def _unread(body: object) -> Part:
-    return Part("other", dump(body))
 
 
 def _operation(document: Mapping[str, Any]) -> str:
