@@ -4,3 +4,5 @@ CANNOT_LISTEN = 1
 BAD_CONFIG = 2
 START_FAILED = 3
 """uvicorn's own: a supervisor whose worker ends with it stops instead of trying again."""
+
+NO_TRACES = 1

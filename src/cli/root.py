@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from . import check, show_config
+from . import check, filters, ls, search, show_config, stats
 from .flags import Given, takes_flags
 from .keys import build_keys
+from .reading import CONTEXT
 
 COMMANDS = {
     "check": check.command,
     "config": show_config.command,
+}
+# They read a folder of traces: no server, no database, and no setting but the folder.
+READERS: dict[str, Callable[..., None]] = {
+    "ls": ls.command,
+    "search": search.command,
+    "stats": stats.command,
+    "filters": filters.command,
 }
 
 _HELP = """The tap on the wire between any LLM client and any LLM API.
@@ -35,6 +44,8 @@ def build_cli() -> typer.Typer:
     cli.callback()(takes_flags(_serve, _version_flag()))
     for name, command in COMMANDS.items():
         cli.command(name)(takes_flags(command))
+    for name, reader in READERS.items():
+        cli.command(name, context_settings=CONTEXT)(reader)
     cli.add_typer(build_keys(), name="keys")
     return cli
 

@@ -1,0 +1,61 @@
+"""How a row's values are written in tables."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ..record.row import Row
+from .screen import Cell
+
+_MILD = frozenset(("client_disconnected", "rejected", "shutdown"))
+
+
+def outcome_style(cause: str) -> str:
+    """Green, yellow or red."""
+    return "green" if cause == "ok" else "yellow" if cause in _MILD else "red"
+
+
+def time_text(us: int) -> str:
+    """`2026-11-21 10:11:12`, UTC as files and filters have it."""
+    return f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def iso(us: int) -> str:
+    """RFC 3339 with microseconds."""
+    seconds, part = divmod(us, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{part:06d}Z"
+
+
+def count_text(number: float | None) -> str:
+    """`-`, `9999`, `12.3k`, `4.5M`"""
+    if number is None:
+        return "-"
+    if number < 10_000:
+        return f"{number:g}"
+    return f"{number / 1000:.1f}k" if number < 1e6 else f"{number / 1e6:.1f}M"
+
+
+def seconds_text(ms: float | None) -> str:
+    """`-`, `0.31s`, `2m05s`"""
+    if ms is None:
+        return "-"
+    seconds = ms / 1000
+    return f"{seconds:.2f}s" if seconds < 100 else f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
+
+
+def usd_text(usd: float | None) -> str:
+    """`-`, `$0.0123`"""
+    return "-" if usd is None else f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+
+
+def tokens_text(row: Row) -> str:
+    """`1.2k → 345`; `-` where nothing is known."""
+    if row.input_tokens is None and row.output_tokens is None:
+        return "-"
+    return f"{count_text(row.input_tokens)} → {count_text(row.output_tokens)}"
+
+
+def outcome_cells(row: Row) -> tuple[Cell, Cell]:
+    """Status and cause."""
+    style = outcome_style(row.cause)
+    return (str(row.status or "ERR"), style), (row.cause, style)
