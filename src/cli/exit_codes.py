@@ -6,3 +6,4 @@ START_FAILED = 3
 """uvicorn's own: a supervisor whose worker ends with it stops instead of trying again."""
 
 NO_TRACES = 1
+INTERRUPTED = 130

@@ -25,7 +25,7 @@ from .reading import AsJSON, Config, Limit, TraceDir, Words, filter_of, reading
 from .screen import Cell, Column, print_table, say_json
 
 _COLUMNS = (
-    Column("time (UTC)", least=10),
+    Column("time (UTC)"),
     Column("model", least=8),
     Column("status", right=True),
     Column("tokens", right=True),

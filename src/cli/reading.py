@@ -20,7 +20,7 @@ from ..query.parser import parse
 from ..query.tree import Node
 from ..record.folder import Folder
 from ..utils.inert import inert_line
-from .exit_codes import BAD_CONFIG, NO_TRACES
+from .exit_codes import BAD_CONFIG, INTERRUPTED, NO_TRACES
 
 Words = Annotated[
     list[str] | None,
@@ -57,6 +57,8 @@ def reading(trace_dir: Path | None, config: Path | None) -> Iterator[Folder]:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         place = inert_line(str(error.filename or trace_dir))
         hint = "; give another by --trace-dir" if isinstance(error, FileNotFoundError) else ""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import check, filters, ls, search, show_config, stats
+from . import check, filters, ls, search, show_config, stats, tail
 from .flags import Given, takes_flags
 from .keys import build_keys
 from .reading import CONTEXT
@@ -23,6 +23,7 @@ READERS: dict[str, Callable[..., None]] = {
     "ls": ls.command,
     "search": search.command,
     "stats": stats.command,
+    "tail": tail.command,
     "filters": filters.command,
 }
 

@@ -57,11 +57,11 @@ def _print_rich(
 
 
 def _fitted(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
-    """The widest of those that may become shorter goes first."""
+    """What has most to spare becomes shorter first."""
     fitted = list(widths)
     for _ in range(max(sum(widths) + _GAP * (len(widths) - 1) - room, 0)):
         spare = [
-            (width, index)
+            (width - column.least, index)
             for index, (column, width) in enumerate(zip(columns, fitted, strict=True))
             if column.least and width > column.least
         ]

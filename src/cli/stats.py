@@ -73,7 +73,7 @@ def command(
         else:
             lines = [[(name or "-", ""), *_cells(figures)] for name, figures in ordered]
             lines.append([("all", "bold"), *_cells(total)])
-            print_table((Column(by.value, least=8), *_FIGURES), lines)
+            print_table((Column(by.value, least=10), *_FIGURES), lines)
 
 
 def _last(item: tuple[str | None, Figures]) -> tuple[int, str]:

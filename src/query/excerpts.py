@@ -36,8 +36,8 @@ def searched(node: Node) -> tuple[Test, ...]:
 
 
 def excerpts(tests: tuple[Test, ...], texts: Texts, each: int) -> Iterator[Excerpt]:
-    """For every search its first places, at most `each`; the answer's first, as what was asked stands
-    in all later requests of a session, too."""
+    """For every search its first places, at most `each`. Answers first: what was asked stands in
+    all later requests of a session, too."""
     for test in tests:
         left, found = each, pattern(test)
         names = reversed(PARTS) if test.field.column == "all" else (test.field.column,)
