@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import src.main
 from src import __version__
-from src.cli.root import COMMANDS, build_cli
+from src.cli.root import COMMANDS, READERS, build_cli
 from src.config import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -40,12 +40,19 @@ def test_importing_it_does_nothing(tmp_path: Path) -> None:
     assert not loaded & {"typer", "pydantic", "uvicorn", "yaml", "asyncio", "src.config", "src.app"}
 
 
+def test_the_commands_libraries_are_imported_when_one_of_them_runs(tmp_path: Path) -> None:
+    code = "import sys; from src.cli.root import build_cli; build_cli(); print(*sys.modules)"
+    loaded = set(python(code, tmp_path).stdout.split())
+    assert "src.cli.tail" in loaded
+    assert not loaded & {"rich", "uvicorn", "src.proxy.gateway", "src.query.scanning", "sqlalchemy"}
+
+
 def test_help_mentions_every_flag_and_command() -> None:
     text = CliRunner().invoke(build_cli(), ["--help"]).stdout
     for flag in FLAGS:
         assert re.search(rf"--{flag}\b.*\S", text), flag
     assert re.search(r"^  -c, --config FILE", text, re.MULTILINE)
-    for command in COMMANDS:
+    for command in {**COMMANDS, **READERS}:
         assert re.search(rf"^  {command} +[A-Z].*[^.]\.$", text, re.MULTILINE), command
 
 
