@@ -19,7 +19,7 @@ LAYERS = (
     ("web",),
     ("middlewares",),
     ("keys", "limits", "store", "tracing", "proxy"),
-    ("query",),
+    ("query", "views"),
     ("record",),
     ("config", "prices"),
     ("models",),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import check, filters, ls, search, show_config, stats, tail
+from . import check, diff, export, filters, ls, search, show, show_config, stats, tail
 from .flags import Given, takes_flags
 from .keys import build_keys
 from .reading import CONTEXT
@@ -22,8 +22,11 @@ COMMANDS = {
 READERS: dict[str, Callable[..., None]] = {
     "ls": ls.command,
     "search": search.command,
+    "show": show.command,
+    "diff": diff.command,
     "stats": stats.command,
     "tail": tail.command,
+    "export": export.command,
     "filters": filters.command,
 }
 

@@ -11,6 +11,14 @@ _OBEYED = re.compile(
 )
 
 
+def inert(text: str) -> str:
+    """The text with its lines and tabs as they are, and others as `\\x1b`, `\\u202e`."""
+    return _OBEYED.sub(
+        lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]),
+        text.replace("\r\n", "\n"),
+    )
+
+
 def inert_line(text: str) -> str:
     """The text on one line: line ends and tabs as spaces, others as `\\x1b`, `\\u202e`."""
     return _OBEYED.sub(_shown, text)
@@ -22,7 +30,9 @@ def inert_json(text: str) -> str:
 
 
 def _shown(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if found[0] in "\n\r\t":
-        return " "
+    return " " if found[0] in "\n\r\t" else _escaped(found[0])
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
