@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--held-streams", type=int, default=300, help="streams held on one core")
     group.addoption("--hold-more", action="store_true", help="more and more streams, to the limit")
     group.addoption("--load-seed", type=int, default=None, help="the seed a load run has printed")
+    group.addoption("--session-turns", type=int, default=60, help="of the session that is shown")
     group.addoption("--figures", metavar="FILE", help="append what was measured, a JSON line each")
 
 

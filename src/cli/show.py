@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
 from ..record.folder import Folder, TraceFile
@@ -54,7 +55,7 @@ def command(
             end("no trace passes")
         for number, file in enumerate(files):
             if as_json:
-                _print_file(folder, file)
+                _print_file(folder, file, alone=len(files) == 1)
                 continue
             document = document_of(folder, file)
             if raw is not None:
@@ -72,13 +73,14 @@ def _some(folder: Folder, which: list[str] | None, limit: int) -> Iterator[Trace
         yield file
 
 
-def _print_file(folder: Folder, file: TraceFile) -> None:
+def _print_file(folder: Folder, file: TraceFile, *, alone: bool) -> None:
+    """As it lies on the disk; of several each on a line."""
     from .printing import print_bytes  # noqa: PLC0415  not for the start
 
     data = folder.read(file)
     if data is None:
         end(f"{file.id}: cannot be read")
-    print_bytes(data)
+    print_bytes(data if alone else orjson.dumps(orjson.loads(data)) + b"\n")
 
 
 def _print_talk(document: Document, *, full: bool, another: bool) -> None:

@@ -47,7 +47,7 @@ def common_prefix(before: Mapping[str, Any], after: Mapping[str, Any]) -> Prefix
         same = _same(text, other[1])
         begin = max(same - _AROUND // 2, 0)
         was, now = (each[begin : same + _AROUND] for each in (text, other[1]))
-        return Prefix(chars + same, *sizes, f"{place} at character {same:,}", was, now)
+        return Prefix(chars + same, *sizes, f"{place} after {same:,} characters", was, now)
     return Prefix(chars, *sizes, None, "", "")
 
 

@@ -147,4 +147,6 @@ def _unanswered(document: Mapping[str, Any], said: Conversation) -> Iterator[Lin
         kind = body["content_type"] or "unknown type"
         yield Line("")
         size = f"{body['wire_bytes']:,} bytes"
-        yield Line(inert_line(f"── answer: {kind}, {size} (--raw shows them)"), Style.TITLE)
+        yield Line(
+            inert_line(f"── answer: {kind}, {size} (--raw response shows them)"), Style.TITLE
+        )

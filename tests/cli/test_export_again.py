@@ -19,8 +19,14 @@ from tests.support.wire import Header
 TYPE = (b"Content-Type", b"application/json")
 KEY = (b"Authorization", b"Bearer sk-canary-of-the-export")
 ENV = {"OPENAI_API_KEY": "sk-canary-of-the-export", "OPENAI_ORG_TOKEN": "tok-canary"}
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "it's \"é\" $HOME `ls` \\n %s"}]}
-BIG = {"model": "m", "messages": [{"role": "user", "content": "äb'\n" * 60_000}]}  # over one argument
+CHAT = {
+    "model": "gpt-4.1",
+    "messages": [{"role": "user", "content": 'it\'s "é" $HOME `ls` \\n %s'}],
+}
+BIG = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "äb'\n" * 60_000}],
+}  # over one argument
 
 BODIES = {
     "compact": json.dumps(CHAT, separators=(",", ":"), ensure_ascii=False).encode(),

@@ -32,11 +32,11 @@ def test_a_continued_conversation_begins_with_the_whole_former() -> None:
 @pytest.mark.parametrize(
     ("changed", "place"),
     [
-        ({"tools": [{"name": "a"}, {"name": "c"}]}, "tools[1] at character 9"),
+        ({"tools": [{"name": "a"}, {"name": "c"}]}, "tools[1] after 9 characters"),
         ({"tools": [{"name": "a"}]}, "tools[1]"),
-        ({"system": "rulez"}, "system at character 4"),
+        ({"system": "rulez"}, "system after 4 characters"),
         ({"system": [{"type": "text", "text": "rules"}]}, "system"),
-        ({"messages": [user("one more")]}, "messages[0].content[0] (user) at character 26"),
+        ({"messages": [user("one more")]}, "messages[0].content[0] (user) after 26 characters"),
         ({"messages": []}, "messages[0].content[0] (user)"),
     ],
 )
