@@ -16,7 +16,9 @@ from .reading import Config, TraceDir, reading
 Which = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID|FILTER] [ID]", help="One, against its predecessor; or two, the former first."
+        metavar="[ID|FILTER] [ID]",
+        help="One, against its predecessor, or two, the former first; of a filter"
+        " (`llmtap filters`) the newest.",
     ),
 ]
 _LOOKED_AT = 2_000  # traces before one, for its predecessor

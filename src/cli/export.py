@@ -63,7 +63,7 @@ def command(
 ) -> None:
     """Write traces for other tools.
 
-    All of the folder where none are named, the oldest first. Secrets are masked in traces, so they
+    The oldest first, of all where none are named; for filters see `llmtap filters`. Secrets are masked in traces, so they
     are in what is written.
     """
     kind = Format.JSONL if as_json else to_format

@@ -20,7 +20,10 @@ COMMANDS = {
 }
 # They read a folder of traces: no server, no database, and no setting but the folder. Modules by
 # name, imported when they are named: together they would make each start slower by a quarter.
-READERS = ("ls", "search", "show", "diff", "stats", "tail", "export", "filters")
+READERS = {
+    name: f".{name}"
+    for name in ("ls", "search", "show", "diff", "stats", "tail", "export", "filters")
+}
 
 _HELP = """The tap on the wire between any LLM client and any LLM API.
 
@@ -48,16 +51,15 @@ def build_cli() -> typer.Typer:
 class _Commands(TyperGroup):
     """All commands, those of READERS made when they are asked for."""
 
-    # Any: click's own types, which typer imports or carries, by its version.
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: D102
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  click's, carried by typer
         return [*super().list_commands(ctx), *READERS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: D102
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  as above
         if cmd_name not in READERS:
             return super().get_command(ctx, cmd_name)
         context = import_module(".reading", __package__).CONTEXT
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        reader = import_module(f".{cmd_name}", __package__).command
+        reader = import_module(READERS[cmd_name], __package__).command
         alone.command(cmd_name, context_settings=context)(reader)
         return typer.main.get_command(alone)
 

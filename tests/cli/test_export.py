@@ -1,4 +1,4 @@
-"""`llmtap export`: what is chosen, and where it goes. The formats: tests/views, test_export_again."""
+"""`llmtap export`: what is chosen, and where it goes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_next_turn_adds_the_answer_and_a_message() -> None:
     found = diff({"messages": [user("a")]}, {"messages": [user("a"), said("done"), user("b")]})
     assert (found.kept, len(found.removed), len(found.added)) == (1, 0, 2)
     assert found.answered
-    assert not (found.parameters or found.tools or found.headers or found.system)
+    assert (found.parameters, found.tools, found.headers, found.system) == ((), (), (), None)
 
 
 def test_an_answer_that_was_rewritten_is_not_the_answer() -> None:

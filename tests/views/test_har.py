@@ -42,7 +42,12 @@ def judge(validator: Path, archive: bytes) -> str:
     node = shutil.which("node")
     assert node is not None
     done = subprocess.run(
-        [node, "-e", _JUDGE], input=archive, cwd=validator, capture_output=True, timeout=20
+        [node, "-e", _JUDGE],
+        input=archive,
+        cwd=validator,
+        check=False,
+        capture_output=True,
+        timeout=20,
     )
     return (done.stdout + done.stderr).decode() if done.returncode else ""
 
