@@ -63,8 +63,8 @@ def command(
 ) -> None:
     """Write traces for other tools.
 
-    The oldest first, of all where none are named; for filters see `llmtap filters`. Secrets are masked in traces, so they
-    are in what is written.
+    `llmtap filters` explains filters; without one all of the folder, the oldest first. Secrets are
+    masked in traces, so they are in what is written.
     """
     kind = Format.JSONL if as_json else to_format
     with reading(trace_dir, config) as folder:

@@ -47,7 +47,8 @@ def command(
 ) -> None:
     """Show a trace as a conversation.
 
-    The newest one where none is named; for filters see `llmtap filters`. Piped, bodies and traces come out byte for byte.
+    The newest one where none is named; `llmtap filters` explains filters. Piped, bodies and traces
+    come out byte for byte.
     """
     with reading(trace_dir, config) as folder:
         files = list(_some(folder, which, limit))
