@@ -1,0 +1,1 @@
+"""The store: every finished exchange as a row in SQLite or Postgres, made from the trace files."""

@@ -1,0 +1,202 @@
+"""A filter as SQL, for SQLite and Postgres, as `query.matching` would judge each row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, false, func, literal, not_, or_, select
+from sqlalchemy import text as sql
+from sqlalchemy import true
+from sqlalchemy.sql.expression import FromClause, bindparam, column, literal_column, table
+
+from ..query.fields import Kind
+from ..query.tree import And, Node, Not, Op, Or, Test
+from .tables import LIST_COLUMNS, PARTS, SEQ_STEP, labels, records, tsvector_texts
+
+_WORD = re.compile(r"[^\W_]+")
+_LAST = "\U0010ffff"
+_COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[bool]]] = {  # columns' own operators
+    Op.MATCH: lambda a, b: a == b,
+    Op.LT: lambda a, b: a < b,
+    Op.LE: lambda a, b: a <= b,
+    Op.GT: lambda a, b: a > b,
+    Op.GE: lambda a, b: a >= b,
+}
+Names = Mapping[str, Sequence[str]]
+"""The distinct values of columns, where they are few: a pattern becomes a list of these."""
+
+
+@dataclass(slots=True, frozen=True)
+class Compiler:
+    """`compile(node)` for one dialect. `rows`: `records`, or a selection of it. `by_row`: what
+    lies in other tables is asked for each row; else all of it is found first, by its index."""
+
+    sqlite: bool
+    names: Names = field(default_factory=dict)
+    rows: FromClause = records
+    by_row: bool = False
+
+    def compile(self, node: Node) -> ColumnElement[bool]:
+        """True for the rows that `node` chooses; true or false, never unknown, under a Not."""
+        match node:
+            case Test():
+                return self._test(node)
+            case Not(part):
+                return not_(func.coalesce(self.compile(part), false()))
+            case And(parts):
+                return and_(true(), *map(self.compile, parts))
+            case Or(parts):
+                return or_(false(), *map(self.compile, parts))
+
+    def _test(self, test: Test) -> ColumnElement[bool]:
+        kind = test.field.kind
+        if kind is Kind.SEARCH:
+            return self._search(test)
+        if kind is Kind.LIST:
+            return self._list(test)
+        if kind is Kind.TIME:
+            return _COMPARE[test.op](self.rows.c.seq, literal(_seq_of(test.value)))
+        if test.op is Op.NONE:
+            return self.rows.c[test.field.column].is_(None)
+        if kind in (Kind.TEXT, Kind.ID):
+            return self.text(self.rows.c[test.field.column], _pattern(test), test.field.column)
+        return _COMPARE[test.op](self.rows.c[test.field.column], literal(test.value))
+
+    # --- texts ---
+
+    def folded(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A text column as its index has it."""
+        return value if self.sqlite else func.lower(value)
+
+    def text(self, value: ColumnElement[Any], pattern: str, name: str) -> ColumnElement[bool]:
+        """`pattern` in lower case, `*` for anything."""
+        folded = self.folded(value)
+        if "*" not in pattern:
+            return folded == pattern
+        if name in self.names:
+            fits = [known.lower() for known in self.names[name] if glob(pattern, known.lower())]
+            return folded == fits[0] if len(fits) == 1 else folded.in_(fits)
+        start = pattern.partition("*")[0]
+        parts = [folded >= start, folded < start + _LAST] if start else []
+        if start + "*" != pattern:
+            parts.append(folded.like(_like(pattern), escape="\\"))
+        return and_(value.is_not(None), *parts)
+
+    def _list(self, test: Test) -> ColumnElement[bool]:
+        kind = labels.c.kind == literal(LIST_COLUMNS[test.field.column])
+        if test.op is Op.NONE:
+            return not_(exists().where(kind, labels.c.seq == self.rows.c.seq))
+        value = self.text(labels.c.value, _pattern(test), test.field.column)
+        if self.by_row:
+            return exists().where(kind, value, labels.c.seq == self.rows.c.seq)
+        return self.rows.c.seq.in_(select(labels.c.seq).where(kind, value))
+
+    # --- what was said ---
+
+    def _search(self, test: Test) -> ColumnElement[bool]:
+        return self._said_sqlite(test) if self.sqlite else self._said_postgres(test)
+
+    def _said_sqlite(self, test: Test) -> ColumnElement[bool]:
+        query = match_of(test)
+        if query is None:
+            return false()
+        found = sql("said MATCH :said").bindparams(bindparam("said", query, unique=True))
+        rowid: ColumnElement[int] = literal_column("said.rowid")
+        if self.by_row:
+            inner = select(literal(1)).select_from(SAID).where(found, rowid == self.rows.c.seq)
+            return exists(inner.correlate(self.rows))
+        return self.rows.c.seq.in_(select(rowid).select_from(SAID).where(found).correlate(None))
+
+    def _said_postgres(self, test: Test) -> ColumnElement[bool]:
+        query = tsquery_of(test)
+        if query is None:
+            return false()
+        texts = tsvector_texts
+        parts = PARTS if test.field.column == "all" else (test.field.column,)
+        asked = func.to_tsquery("simple", query)
+        said = or_(*(texts.c[part].op("@@", is_comparison=True)(asked) for part in parts))
+        if self.by_row:
+            return exists().where(said, texts.c.seq == self.rows.c.seq)
+        return self.rows.c.seq.in_(select(texts.c.seq).where(said))
+
+
+SAID = table("said", column("rowid"))
+"""SQLite's index of what was said."""
+
+
+def match_of(test: Test) -> str | None:
+    """An FTS5 query; None for one without words."""
+    words = words_of(test)
+    if not words:
+        return None
+    found = '"' + " ".join(words) + '"' + (" *" if takes_any_ending(test) else "")
+    return found if test.field.column == "all" else f"{{{test.field.column}}} : {found}"
+
+
+def tsquery_of(test: Test) -> str | None:
+    """The same for Postgres."""
+    words = words_of(test)
+    if not words:
+        return None
+    return " <-> ".join(f"'{word}'" for word in words) + (":*" if takes_any_ending(test) else "")
+
+
+def words_of(test: Test) -> list[str]:
+    """The words one after the other."""
+    return _WORD.findall(str(test.value).lower())
+
+
+def takes_any_ending(test: Test) -> bool:
+    """Only of what was not quoted."""
+    return not test.phrase and str(test.value).endswith("*")
+
+
+def _seq_of(received_us: object) -> int:
+    return (
+        int(float(received_us)) * SEQ_STEP
+        if isinstance(received_us, float)
+        else int(str(received_us)) * SEQ_STEP
+    )
+
+
+def _pattern(test: Test) -> str:
+    pattern = str(test.value).lower()
+    if test.field.kind is Kind.ID and "*" not in pattern:
+        pattern += "*"
+    return pattern
+
+
+def _like(pattern: str) -> str:
+    escaped = re.sub(r"([\\%_])", r"\\\1", pattern)
+    return escaped.replace("*", "%")
+
+
+def glob(wanted: str, text: str) -> bool:
+    """Does all of `text` fit? `*` stands for anything."""
+    first, *rest = wanted.split("*")
+    if not rest:
+        return text == wanted
+    *middle, last = rest
+    at = len(first)
+    if not text.startswith(first):
+        return False
+    for piece in middle:
+        found = text.find(piece, at)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return len(text) - len(last) >= at and text.endswith(last)
+
+
+def tests_in(node: Node) -> list[Test]:
+    """Every test of a filter."""
+    match node:
+        case Test():
+            return [node]
+        case Not(part):
+            return tests_in(part)
+        case And(parts) | Or(parts):
+            return [test for part in parts for test in tests_in(part)]

@@ -1,0 +1,92 @@
+"""Connections to the store: SQLite with one writer and a log ahead, or Postgres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+SQLITE_NAME = "records.sqlite"
+STORE_FOLDER = ".store"
+_BUSY_S = 5.0
+_CONNECT_S = 5.0
+_WRITER_LOCK = 0x6C6C6D746170  # "llmtap": Postgres's advisory lock of whoever writes
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message says why and what to do, on one line."""
+
+
+def store_url(database_url: str | None, trace_dir: Path) -> URL:
+    """The address of the store: as given, else SQLite beside the traces. Raises StoreError.
+
+    `postgresql://` is taken as `postgresql+asyncpg://`, `sqlite:///file` as aiosqlite's.
+    """
+    if database_url is None:
+        path = trace_dir.resolve() / STORE_FOLDER / SQLITE_NAME
+        return URL.create("sqlite+aiosqlite", database=str(path))
+    try:
+        url = make_url(database_url)
+    except ArgumentError:
+        raise StoreError("database_url is no address; write postgresql://host/name") from None
+    base = url.drivername.partition("+")[0]
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    drivers["postgres"] = drivers["postgresql"]
+    if base not in drivers:
+        raise StoreError(f"database_url is of {base}; postgresql:// and sqlite:/// are served")
+    return url.set(drivername=drivers[base])
+
+
+def open_engine(url: URL, *, writes: bool, busy_s: float = _BUSY_S) -> AsyncEngine:
+    """An engine for one writer, or for readers. Nothing is connected yet.
+
+    A writer's transactions begin by taking the write lock: an upgrade from reading to writing
+    would fail at once, whatever the time-out (reliability 98).
+    """
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, writes, busy_s)
+    engine = create_async_engine(
+        url,
+        pool_size=1 if writes else 4,
+        max_overflow=0 if writes else 4,
+        pool_pre_ping=True,
+        hide_parameters=True,  # what was said belongs in no message
+        connect_args={"timeout": _CONNECT_S, "server_settings": {"application_name": "llmtap"}},
+    )
+    if writes:
+        event.listen(engine.sync_engine, "begin", _lock_postgres)
+    return engine
+
+
+def _sqlite(url: URL, writes: bool, busy_s: float) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        connect_args={"timeout": busy_s},
+        pool_size=1 if writes else 4,
+        hide_parameters=True,  # what was said belongs in no message
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(dbapi: Any, _: object) -> None:  # noqa: ANN401  the driver's connection, adapted
+        dbapi.isolation_level = None  # transactions are begun by us, below
+        cursor = dbapi.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA cache_size={-(256 if writes else 64) * 1024}")
+        cursor.execute("PRAGMA mmap_size=1073741824")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _lock_postgres(connection: Connection) -> None:
+    """One writer at a time, as in SQLite: what it reads stays true until it commits."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")

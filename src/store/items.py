@@ -1,0 +1,127 @@
+"""What is written into the store: a row with its texts, or that a trace is gone."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from ..record.row import Row
+from ..record.texts import Texts
+from .figures import Counted
+from .tables import LIST_COLUMNS, PARTS, PLAIN_COLUMNS, SEQ_STEP, TEXT_COLUMNS
+
+MOST_TEXT = 500_000
+"""Characters of a part that can be searched: of a longer one, the first and last half of it. A
+tsvector holds a megabyte."""
+_DIGEST_BYTES = 12
+_TEXTS = (*TEXT_COLUMNS, *PLAIN_COLUMNS)
+_ROW_FIELDS = tuple(field.name for field in fields(Row))
+
+
+@dataclass(frozen=True)
+class Put:
+    """A trace that is there."""
+
+    row: Row
+    texts: Texts
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "row", _clean_row(self.row))
+
+    @property
+    def id(self) -> str:
+        """The trace's."""
+        return self.row.id
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The texts as they are indexed, in the order of `PARTS`."""
+        return tuple(bounded(clean(getattr(self.texts, part))) for part in PARTS)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Tells whether anything has changed."""
+        told = repr((astuple(self.row), self.parts)).encode("utf-8", "surrogatepass")
+        return blake2b(told, digest_size=_DIGEST_BYTES).digest()
+
+    def first_seq(self) -> int:
+        """Where it belongs in time; the next free one is taken where another row is there."""
+        spread = int.from_bytes(blake2b(self.id.encode(), digest_size=2).digest(), "big")
+        return self.row.received_us * SEQ_STEP + spread % SEQ_STEP
+
+    def columns(self, seq: int) -> dict[str, object]:
+        """The row of `records`."""
+        values: dict[str, object] = {"seq": seq, "digest": self.digest}
+        for name in _ROW_FIELDS:
+            value = getattr(self.row, name)
+            values[name] = json.dumps(value) if name in LIST_COLUMNS else value
+        del values["received_us"]
+        return values
+
+    def labels(self, seq: int) -> list[dict[str, object]]:
+        """The rows of `labels`."""
+        return [
+            {"kind": kind, "value": value, "seq": seq}
+            for name, kind in LIST_COLUMNS.items()
+            for value in {member.lower(): member for member in getattr(self.row, name)}.values()
+        ]
+
+    def counted(self) -> Counted:
+        """What stats need."""
+        return Counted(*(getattr(self.row, name) for name in Counted._fields))
+
+
+@dataclass(slots=True, frozen=True)
+class Drop:
+    """A trace that was deleted; `file` as in its row."""
+
+    id: str
+    file: str
+
+
+Item = Put | Drop
+
+
+def _clean_row(row: Row) -> Row:
+    changed: dict[str, Any] = {}
+    for name in _TEXTS:
+        value = getattr(row, name)
+        if (value is not None and not value.isascii()) or (value and "\x00" in value):
+            changed[name] = clean(value)
+    for name in LIST_COLUMNS:
+        if members := getattr(row, name):
+            changed[name] = tuple(map(clean, members))
+    return replace(row, **changed) if changed else row
+
+
+def clean(text: str) -> str:
+    """As databases take it: no NUL (Postgres), no half of a pair (both)."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-8", "replace").decode()
+    return text
+
+
+def bounded(text: str) -> str:
+    """The whole of it, or the beginning and the end of one that is too long."""
+    half = MOST_TEXT // 2
+    return text if len(text) <= MOST_TEXT else f"{text[:half]} {text[-half:]}"
+
+
+def squeezed(parts: tuple[str, ...]) -> bytes:
+    """Texts as SQLite keeps them."""
+    return zlib.compress(json.dumps(parts).encode(), 1)
+
+
+def unsqueezed(data: bytes) -> list[str]:
+    """`squeezed` undone."""
+    parts: list[str] = json.loads(zlib.decompress(data))
+    return parts

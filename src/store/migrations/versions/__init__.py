@@ -1,0 +1,1 @@
+"""One step each; what has been released is never changed."""

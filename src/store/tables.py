@@ -1,0 +1,169 @@
+"""The store's tables, as the newest migration leaves them.
+
+records ─┬─ labels   a row for each tag and tool: (kind, value, seq)
+         └─ texts    what was said: SQLite keeps it squeezed beside an index (`said`), which needs
+                     it again to forget it; Postgres keeps only tsvectors
+rollups   sums and histograms by hour, for stats      sessions  one for each (session, key)
+names     the distinct values of columns with few     spools    how far each spool has been read
+
+`seq` is a row's place in time: microseconds since 1970 times 1024 and a number that tells rows of
+the same microsecond apart. As SQLite's rowid it makes every index one by (column, time), and the
+full-text index answer newest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.types import TypeEngine
+
+from ..record.row import Row
+
+SEQ_STEP = 1024
+TEXT_COLUMNS = (
+    "id",
+    "state",
+    "provider",
+    "model",
+    "operation",
+    "upstream",
+    "method",
+    "path",
+    "cause",
+    "phase",
+    "error_type",
+    "key_label",
+    "session_id",
+    "parent_id",
+    "client_address",
+    "user_agent",
+)
+"""Filtered as texts, case-insensitive: NOCASE in SQLite, by lower(…) in Postgres."""
+PLAIN_COLUMNS = ("file", "error_message", "usage_source", "cost_source", "key_fingerprint")
+WHOLE_COLUMNS = (
+    "status",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "attempts",
+    "request_bytes",
+    "response_bytes",
+)
+FLOAT_COLUMNS = ("duration_ms", "ttft_ms", "overhead_ms", "cost_usd")
+LIST_COLUMNS = {"tags": "tag", "tools": "tool"}
+"""Columns of lists, as JSON, and the kind of their members in `labels`."""
+PARTS = ("system", "messages", "tool_calls", "tool_results", "thinking", "answer")
+
+metadata = MetaData()
+
+BIG: TypeEngine[int] = BigInteger().with_variant(Integer, "sqlite")
+FOLDED: TypeEngine[str] = (
+    Text()
+    .with_variant(String(collation="NOCASE"), "sqlite")
+    .with_variant(Text(collation="C"), "postgresql")
+)
+EXACT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _column(name: str) -> Column[Any]:  # of many kinds
+    kind: TypeEngine[Any]
+    if name in TEXT_COLUMNS:
+        kind = FOLDED
+    elif name in WHOLE_COLUMNS:
+        kind = BigInteger()
+    elif name in FLOAT_COLUMNS:
+        kind = Float()
+    else:
+        kind = Boolean() if name == "streamed" else EXACT
+    return Column(name, kind)
+
+
+_ROW_COLUMNS = [field.name for field in fields(Row) if field.name != "received_us"]
+
+records = Table(
+    "records",
+    metadata,
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+    *map(_column, _ROW_COLUMNS),
+)
+labels = Table(
+    "labels",
+    metadata,
+    Column("kind", EXACT, primary_key=True),
+    Column("value", FOLDED, primary_key=True),
+    Column("seq", BIG, primary_key=True),
+)
+squeezed_texts = Table(
+    "texts",
+    metadata,
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    Column("squeezed", LargeBinary, nullable=False),
+)
+"""SQLite's."""
+tsvector_texts = Table(
+    "texts",
+    MetaData(),
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    *(Column(part, TSVECTOR) for part in PARTS),
+)
+"""Postgres's."""
+SUMS = (
+    "requests",
+    "errors",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_pico_usd",
+    "priced",
+)
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("scope", EXACT, primary_key=True),
+    Column("dimension", EXACT, primary_key=True),
+    Column("hour", BIG, primary_key=True),
+    Column("value", EXACT, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS),
+    Column("durations", LargeBinary, nullable=False),
+    Column("ttfts", LargeBinary, nullable=False),
+)
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", EXACT, primary_key=True),
+    Column("owner", EXACT, primary_key=True),
+    Column("first_seq", BIG, nullable=False),
+    Column("last_seq", BIG, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS),
+)
+names = Table(
+    "names",
+    metadata,
+    Column("column", EXACT, primary_key=True),
+    Column("value", EXACT, primary_key=True),
+)
+spools = Table(
+    "spools",
+    metadata,
+    Column("name", EXACT, primary_key=True),
+    Column("offset", BigInteger, nullable=False),
+)

@@ -1,0 +1,265 @@
+"""Pages, sessions and stats, against the same asked of the rows in Python."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.query.fields import FIELDS, Kind
+from src.query.tree import And, Node, Not, Op, Or
+from src.query.tree import Test as Asked
+from src.record.row import Row
+from src.store.compiling import glob, words_of
+from src.store.items import Put
+from src.store.reader import SORTS, CursorError, Reader
+from src.store.writing import Writer
+from tests.store.making import START_US, WORDS, many, put
+
+HOUR = 3_600_000_000
+
+
+def chooses(node: Node, item: Put) -> bool:
+    """The judge: plain and slow."""
+    match node:
+        case Not(part):
+            return not chooses(part, item)
+        case And(parts):
+            return all(chooses(part, item) for part in parts)
+        case Or(parts):
+            return any(chooses(part, item) for part in parts)
+        case Asked():
+            return _judge(node, item)
+
+
+def _judge(test: Asked, item: Put) -> bool:
+    kind = test.field.kind
+    if kind is Kind.SEARCH:
+        parts = (
+            item.parts if test.field.column == "all" else [getattr(item.texts, test.field.column)]
+        )
+        wanted, ending = words_of(test), not test.phrase and str(test.value).endswith("*")
+        return any(_says(part, wanted, ending) for part in parts)
+    value: Any = getattr(item.row, test.field.column)
+    if test.op is Op.NONE:
+        return value is None or value == ()
+    if value is None:
+        return False
+    if kind in (Kind.TEXT, Kind.ID, Kind.LIST):
+        wanted = str(test.value).lower()
+        wanted += "*" if kind is Kind.ID and "*" not in wanted else ""
+        return any(glob(wanted, v.lower()) for v in (value if kind is Kind.LIST else [value]))
+    return {
+        Op.MATCH: value == test.value,
+        Op.LT: value < test.value,
+        Op.LE: value <= test.value,
+        Op.GT: value > test.value,
+        Op.GE: value >= test.value,
+    }[test.op]
+
+
+def _says(text: str, wanted: list[str], ending: bool) -> bool:
+    words = text.lower().split()
+    for at in range(len(words) - len(wanted) + 1):
+        *heads, last = words[at : at + len(wanted)]
+        fits = last.startswith(wanted[-1]) if ending else last == wanted[-1]
+        if heads == wanted[:-1] and fits:
+            return True
+    return False
+
+
+PATTERNS = {
+    "model": ("gpt-4o", "GPT-4O", "claude*", "*4*", "nothing", "*"),
+    "path": ("*/models", "/v1/*", "/v1/messages"),
+    "cause": ("ok", "upstream*"),
+    "error": ("overloaded*", "OVERLOADED"),
+    "key": ("alice", "b*"),
+    "session": ("agent", "agent_1", "agent%", "AGENT-"),
+    "id": ("0000000000000000000000001", "*7"),
+    "tag": ("a", "b", "team:*"),
+    "tool": ("bash", "*a*"),
+    "address": ("127.*", "*:40000"),
+}
+
+
+def any_test(rng: random.Random) -> Asked:
+    name = rng.choice([*PATTERNS, "status", "duration", "ttft", "in", "cost", "stream", "since"])
+    name = rng.choice([name, name, rng.choice(["body", "message", "answer"])])
+    field = FIELDS[name]
+    if field.kind is Kind.SEARCH:
+        said = " ".join(rng.choice(WORDS) for _ in range(rng.choice((1, 1, 2))))
+        ending = rng.random() < 0.2
+        return Asked(field, Op.MATCH, said[:-1] + "*" if ending and len(said) > 3 else said)
+    if name == "since":
+        return Asked(field, Op.GE, START_US + rng.randrange(30) * 24 * HOUR)
+    if rng.random() < 0.15:
+        return Asked(field, Op.NONE, None)
+    if field.kind is Kind.FLAG:
+        return Asked(field, Op.MATCH, rng.random() < 0.5)
+    if name in PATTERNS:
+        return Asked(field, Op.MATCH, rng.choice(PATTERNS[name]))
+    op = rng.choice((Op.LT, Op.LE, Op.GT, Op.GE, Op.MATCH))
+    value = {"status": rng.choice((200, 400, 429)), "cost": round(rng.random() / 10, 3)}
+    return Asked(field, op, value.get(name, rng.randrange(3000)))
+
+
+def any_node(rng: random.Random, depth: int = 2) -> Node:
+    if not depth or rng.random() < 0.4:
+        return any_test(rng)
+    parts = tuple(any_node(rng, depth - 1) for _ in range(rng.choice((2, 3))))
+    return rng.choice((And(parts), Or(parts), Not(parts[0])))
+
+
+def newest_first(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row.received_us, reverse=True)
+
+
+async def all_pages(reader: Reader, node: Node, limit: int, **options: Any) -> list[Row]:
+    rows: list[Row] = []
+    cursor = None
+    while True:
+        page = await reader.page(node, cursor=cursor, limit=limit, **options)
+        rows += page.rows
+        cursor = page.cursor
+        if cursor is None:
+            return rows
+        assert len(page.rows) == limit
+
+
+async def test_any_filter_gives_what_it_should(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = list(many(400, seed=3))
+    await writer.apply(items)
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for number in range(150):
+        # Few rows looked through, so that the ways behind it are gone too.
+        monkeypatch.setattr("src.store.reader._WALK", rng.choice((10, 60, 4000)))
+        monkeypatch.setattr("src.store.reader._WALK_SAID", rng.choice((10, 300)))
+        node = any_node(rng)
+        key = rng.choice((None, None, "alice"))
+        wanted = [i.row for i in items if chooses(node, i) and key in (None, i.row.key_label)]
+        found = await all_pages(reader, node, rng.choice((7, 50)), only_key=key)
+        times = [row.received_us for row in found]
+        assert times == sorted(times, reverse=True), node
+        assert {row.id for row in found} == {row.id for row in wanted}, (number, node)
+        assert len(found) == len(wanted), node
+
+
+async def test_sorted_by_anything_every_row_comes_once(writer: Writer, reader: Reader) -> None:
+    items = list(many(120, seed=5))
+    await writer.apply(items)
+    for sort in (s for name in SORTS for s in (name, f"-{name}")):
+        await comes_once(reader, items, sort)
+
+
+async def comes_once(reader: Reader, items: list[Put], sort: str) -> None:
+    node = Not(Asked(FIELDS["model"], Op.MATCH, "gemini*"))
+    found = await all_pages(reader, node, 7, sort=sort)
+    assert {row.id for row in found} == {i.id for i in items if chooses(node, i)}
+    columns = {"received": "received_us"} | {k: v for k, v in SORTS.items() if k != "received"}
+    values = [getattr(row, columns[sort.removeprefix("-")]) for row in found]
+    known = [value for value in values if value is not None]
+    assert values[: len(known)] == known, "unknown ones are last"
+    assert known == sorted(known, reverse=sort.startswith("-"))
+
+
+async def test_pages_stand_still_while_rows_come_in(writer: Writer, reader: Reader) -> None:
+    await writer.apply(list(many(100)))
+    before = {row.id for row in (await reader.page(limit=100)).rows}
+    seen, cursor, extra = [], None, 1000
+    while True:
+        page = await reader.page(cursor=cursor, limit=9)
+        seen += [row.id for row in page.rows]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        extra += 1
+        await writer.apply([put(extra, received_us=START_US + 40 * 24 * HOUR + extra)])
+    assert set(seen) == before
+    assert len(seen) == len(before)
+
+
+async def test_a_made_up_cursor_is_refused(reader: Reader) -> None:
+    for cursor in ("", "x", "WzFd", "!!!", "W10", "bnVsbA", "é"):
+        with pytest.raises(CursorError):
+            await reader.page(cursor=cursor)
+
+
+async def test_a_key_sees_its_own_rows_only(writer: Writer, reader: Reader) -> None:
+    items = [replace(i, row=replace(i.row, session_id="shared")) for i in many(300, seed=9)]
+    await writer.apply(items)
+    for key in ("alice", "Alice", "bob", "ALICE", "", "%", "*"):
+        own = {i.id for i in items if i.row.key_label == key}
+        assert {row.id for row in await all_pages(reader, And(()), 50, only_key=key)} == own
+        for item in items[:40]:
+            found = await reader.get(item.id, only_key=key)
+            assert (found is not None) == (item.id in own)
+        buckets = await reader.stats(only_key=key)
+        assert sum(bucket.requests for bucket in buckets) == len(own)
+        listed = (await reader.sessions(only_key=key)).sessions
+        assert sum(session.requests for session in listed) == len(own)
+        for by in ("model", "session_id", "key_label"):
+            groups = await reader.stats(by=by, only_key=key)
+            assert sum(bucket.requests for bucket in groups) == len(own), by
+
+
+def percentile(values: list[float], share: float) -> float | None:
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * share // 1).__int__() - 1)] if ordered else None
+
+
+async def test_stats_are_the_sums_of_the_rows(writer: Writer, reader: Reader) -> None:
+    items = list(many(400, seed=11))
+    await writer.apply(items)
+    for by in (None, "model", "key_label", "cause", "session_id", "status"):
+        for bucket_us in (None, HOUR, 24 * HOUR, 1_000_000 * 900):
+            await sums_up(reader, items, by, bucket_us)
+
+
+async def sums_up(reader: Reader, items: list[Put], by: str | None, bucket_us: int | None) -> None:
+    since, until = START_US + 3 * 24 * HOUR + 1234, START_US + 20 * 24 * HOUR + 5678
+    for node in (
+        And(()),
+        Asked(FIELDS["model"], Op.MATCH, "claude*"),
+        Not(Asked(FIELDS["stream"], Op.MATCH, True)),
+    ):
+        wanted: dict[tuple[int | None, Any], list[Row]] = {}
+        for item in items:
+            row = item.row
+            if since <= row.received_us < until and chooses(node, item):
+                start = None if bucket_us is None else row.received_us // bucket_us * bucket_us
+                wanted.setdefault((start, getattr(row, by) if by else None), []).append(row)
+        found = await reader.stats(node, since_us=since, until_us=until, bucket_us=bucket_us, by=by)
+        assert {(b.start_us, b.group) for b in found} == set(wanted)
+        for bucket in found:
+            rows = wanted[bucket.start_us, bucket.group]
+            assert bucket.requests == len(rows)
+            assert bucket.errors == sum(row.cause != "ok" for row in rows)
+            assert bucket.input_tokens == sum(row.input_tokens or 0 for row in rows)
+            costs = [row.cost_usd for row in rows if row.cost_usd is not None]
+            assert bucket.priced == len(costs)
+            assert bucket.cost_usd == (pytest.approx(sum(costs)) if costs else None)
+            for shown, name in ((bucket.duration_ms, "duration_ms"), (bucket.ttft_ms, "ttft_ms")):
+                values = [v for row in rows if (v := getattr(row, name)) is not None]
+                for share, value in zip((0.5, 0.9, 0.99), shown, strict=True):
+                    true = percentile(values, share)
+                    assert value == (None if true is None else pytest.approx(true, rel=0.021))
+
+
+async def test_sessions_come_latest_first(writer: Writer, reader: Reader) -> None:
+    await writer.apply([put(n, session_id=f"s{n % 30}", key_label="k") for n in range(90)])
+    seen, cursor = [], None
+    while True:
+        page = await reader.sessions(cursor=cursor, limit=7)
+        seen += page.sessions
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert [s.session_id for s in seen] == [f"s{n % 30}" for n in range(89, 59, -1)]
+    assert {s.requests for s in seen} == {3}
+    assert seen[0].first_us == START_US + 29_000_000

@@ -1,0 +1,93 @@
+"""Rows put in, put in again, changed and taken out: once, whole, with everything beside them."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from src.query.fields import FIELDS
+from src.query.tree import Op
+from src.query.tree import Test as Asked
+from src.store.items import Drop
+from src.store.reader import Reader
+from src.store.tables import labels, records, rollups, sessions, squeezed_texts
+from src.store.writing import Writer
+from tests.store.making import make_row, many, put
+
+
+def body(value: str) -> Asked:
+    return Asked(FIELDS["body"], Op.MATCH, value)
+
+
+async def counts(engine: AsyncEngine) -> list[int]:
+    async with engine.connect() as connection:
+        tables = (records, squeezed_texts, labels, rollups, sessions)
+        return [await connection.scalar(select(func.count()).select_from(t)) or 0 for t in tables]
+
+
+async def test_what_was_put_in_comes_back(writer: Writer, reader: Reader) -> None:
+    items = list(many(300))
+    await writer.apply(items)
+    for item in items:
+        assert await reader.get(item.id) == item.row
+
+
+async def test_the_same_again_changes_nothing(engine: AsyncEngine, writer: Writer) -> None:
+    items = list(many(300))
+    assert await writer.apply(items) == (300, 0)
+    before = await counts(engine)
+    assert await writer.apply(items) == (0, 0)
+    assert await Writer(engine).apply(items[50:150]) == (0, 0)
+    assert await counts(engine) == before
+
+
+async def test_a_changed_trace_takes_the_place_of_the_old(writer: Writer, reader: Reader) -> None:
+    await writer.apply([put(1, "old words", cost_usd=1.0, session_id="s", tags=("x",))])
+    assert await writer.apply([put(1, "new words", cost_usd=2.0, session_id="s")]) == (1, 1)
+    page = await reader.page()
+    assert [row.cost_usd for row in page.rows] == [2.0]
+    assert (await reader.page(body("old"))).rows == []
+    assert len((await reader.page(body("new"))).rows) == 1
+    (bucket,) = await reader.stats()
+    assert (bucket.requests, bucket.cost_usd) == (1, 2.0)
+    (session,) = (await reader.sessions()).sessions
+    assert (session.requests, session.cost_usd) == (1, 2.0)
+
+
+async def test_what_is_dropped_leaves_nothing(engine: AsyncEngine, writer: Writer) -> None:
+    items = list(many(200))
+    await writer.apply(items)
+    assert await writer.apply([Drop(i.id, i.row.file) for i in items]) == (0, 200)
+    assert await counts(engine) == [0, 0, 0, 0, 0]
+
+
+async def test_dropping_another_file_of_the_same_id_drops_nothing(writer: Writer) -> None:
+    await writer.apply([put(1)])
+    assert await writer.apply([Drop(put(1).id, "2026-09-21/else.json")]) == (0, 0)
+
+
+async def test_rows_of_the_same_microsecond_all_stay(writer: Writer, reader: Reader) -> None:
+    same = make_row(5).received_us
+    await writer.apply([put(n, received_us=same) for n in range(1500)])
+    await writer.apply([put(n, received_us=same + 1) for n in range(2000, 2200)])
+    seen, cursor = [], None
+    while True:
+        page = await reader.page(cursor=cursor, limit=400)
+        seen += [row.id for row in page.rows]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 1700
+
+
+async def test_nul_and_lone_surrogates_are_taken(writer: Writer, reader: Reader) -> None:
+    await writer.apply([put(1, "foo\x00bar \ud800 baz", user_agent="a\x00b", model="m\udfff")])
+    (row,) = (await reader.page(body("baz"))).rows
+    assert (row.user_agent, row.model) == ("a\ufffdb", "m?")
+
+
+async def test_a_text_too_long_is_searched_at_both_ends(writer: Writer, reader: Reader) -> None:
+    long = "begin " + " ".join(f"w{n}" for n in range(300_000)) + " finish"
+    await writer.apply([put(1, long)])
+    for word, found in (("begin", 1), ("finish", 1), ("w150000", 0)):
+        assert len((await reader.page(body(word))).rows) == found, word
