@@ -69,7 +69,7 @@ PAGES: dict[str, Node] = {
     "tag:team:blue": one("tag", "team:blue"),
     "tool:Bash": one("tool", "bash"),
     "tool:Rare*": one("tool", "Rare*"),
-    "stream:no": one("stream", False),
+    "stream:no": one("stream", value=False),
     "duration:>2s": one("duration", 2000.0, Op.GT),
     "duration:>5m (rare)": one("duration", 300_000.0, Op.GT),
     "ttft:>2s": one("ttft", 2000.0, Op.GT),
@@ -167,9 +167,8 @@ async def _fill(engine: AsyncEngine, wanted: int, seconds: float) -> None:
             print(f"  {there + done:,} rows, {done / took:,.0f}/s", file=sys.stderr, flush=True)
         if took > seconds:
             break
-    print(
-        f"filled {done:,} rows at {done / (time.perf_counter() - began):,.0f}/s, now {there + done:,}"
-    )
+    per_s = done / (time.perf_counter() - began)
+    print(f"filled {done:,} rows at {per_s:,.0f}/s, now {there + done:,}")
 
 
 def _batches(items: Iterator[object]) -> Iterator[list[object]]:

@@ -78,7 +78,7 @@ def _row(number: int, rng: random.Random) -> Put:
         parent_id=f"{number - 1:026d}" if some() < 0.8 else None,
         key_label=rng.choice(_KEYS),
         key_fingerprint="01234567",
-        client_address=f"10.0.{rng.randrange(16)}.{rng.randrange(250)}:{rng.randrange(30000, 60000)}",
+        client_address=f"10.0.{rng.randrange(16)}.{rng.randrange(250)}:{30_000 + number % 30_000}",
         user_agent=rng.choice(_AGENTS),
         streamed=some() < 0.8,
         attempts=2 if some() < 0.01 else 1,
@@ -90,7 +90,6 @@ def _row(number: int, rng: random.Random) -> Put:
     said = rng.choices(_WORDS, cum_weights=_WORD_WEIGHTS, k=40)
     if some() < 0.00001:
         said.append("needle")
-    texts = Texts(
-        "", "the " + " ".join(said[:25]), "", " ".join(said[25:32]), "", " ".join(said[32:])
-    )
+    messages, results, answer = (" ".join(said[at : at + 25]) for at in (0, 25, 32))
+    texts = Texts("", "the " + messages, "", results, "", answer)
     return Put(row, texts)

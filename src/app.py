@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from .proxy.retries import AnswerRetries
 from .proxy.transport.base import Transport, TransportLimits
 from .proxy.transport.native import NativeTransport
 from .proxy.urls import host_header, split_base
+from .store.child import FED, FeederProcess, StoreRefusedError
 from .utils.addresses import is_loopback
 from .utils.files import allow_files
 from .utils.tasks import Sweeper
@@ -70,6 +72,7 @@ class Application:
         self._transports = transports
         self._layers = layers
         gated = any(getattr(member, "authenticates", False) is True for _, member in layers)
+        self._feeder = _feeder(settings)
         self._closed = not (gated or settings.allow_open)
         self._started: list[Stops] = []
 
@@ -91,6 +94,11 @@ class Application:
     async def start(self) -> None:
         """Open what must be open before the first request. Raises StartError for a middleware."""
         self._allow_files()
+        if self._feeder is not None:
+            try:
+                await asyncio.to_thread(self._feeder.start)
+            except (StoreRefusedError, OSError) as error:
+                raise StartError(f"store cannot start: {summarize(error)}") from error
         for transport in self._distinct_transports():
             self._started.append(transport)
             await transport.start()
@@ -130,6 +138,8 @@ class Application:
             except Exception:
                 log.exception("stopping %s failed", type(part).__name__)
         self._started.clear()
+        if self._feeder is not None:  # after the recorders: they have told it the last
+            await asyncio.to_thread(self._feeder.stop, self.settings.drain.flush_s + 1)
         self.sweeper.stop()
 
     def _distinct_transports(self) -> Iterable[Transport]:
@@ -232,6 +242,7 @@ def build(settings: Settings) -> Application:
         quiet=settings.quiet,
         flush_s=settings.drain.flush_s,
         prices=tuple(price.as_texts() for price in settings.prices),
+        spooled=settings.store is not None,
     )
     retries = settings.retries
     answers = AnswerRetries(retries.answers, frozenset(retries.statuses), retries.total_s)
@@ -248,6 +259,14 @@ def build(settings: Settings) -> Application:
         settings.limits.in_flight,
     )
     return Application(settings, gateway, transports, layers, sweeper)
+
+
+def _feeder(settings: Settings) -> FeederProcess | None:
+    """The store's; none in a worker whose supervisor has it."""
+    if settings.store is None or os.environ.get(FED):
+        return None
+    url = settings.store.database_url
+    return FeederProcess(settings.trace_folder(), url, settings.drain.flush_s)
 
 
 def _upstream(u: UpstreamSettings) -> Upstream:

@@ -41,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--hold-more", action="store_true", help="more and more streams, to the limit")
     group.addoption("--load-seed", type=int, default=None, help="the seed a load run has printed")
     group.addoption("--session-turns", type=int, default=60, help="of the session that is shown")
+    group.addoption("--store-rounds", type=int, default=6, help="kill -9 of feeder and proxy")
+    group.addoption("--store-away", type=float, default=1.5, help="seconds a database is away")
+    group.addoption("--store-rows", type=int, default=400, help="rows of four writers at once")
     group.addoption("--figures", metavar="FILE", help="append what was measured, a JSON line each")
 
 

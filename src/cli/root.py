@@ -10,13 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from . import check, show_config
+from . import check, index, show_config
 from .flags import Given, takes_flags
 from .keys import build_keys
 
 COMMANDS = {
     "check": check.command,
     "config": show_config.command,
+    "index": index.command,
 }
 # They read a folder of traces: no server, no database, and no setting but the folder. Modules by
 # name, imported when they are named: together they would make each start slower by a quarter.

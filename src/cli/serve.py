@@ -25,6 +25,7 @@ from ..app import Application, build
 from ..config.loading import Loaded
 from ..config.settings import Settings
 from ..proxy.server import ServerProtocol
+from ..store.child import FED, FeederProcess, StoreRefusedError
 from ..utils.logging import set_up_logging
 from ..utils.tasks import spawn
 from .announce import announce, url_of
@@ -71,8 +72,34 @@ def _supervise(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> in
     for sock in sockets:
         sock.listen(BACKLOG)  # connections wait while workers come and go
     config = _config(settings, f"{_ROOT}.main:app")
+    try:
+        feeder = _start_feeder(settings)
+    except (StoreRefusedError, OSError) as error:
+        log.critical("store cannot start: %s", error)
+        return START_FAILED
     announce(settings, _url(settings, sockets))
-    if settings.reload:
+    try:
+        return _run_workers(config, sockets, loaded, given)
+    finally:
+        if feeder is not None:  # after the workers, which have told it the last
+            feeder.stop(settings.drain.flush_s + 1)
+
+
+def _start_feeder(settings: Settings) -> FeederProcess | None:
+    """One for all workers. Raises StoreRefusedError, OSError."""
+    if settings.store is None:
+        return None
+    url = settings.store.database_url
+    feeder = FeederProcess(settings.trace_folder(), url, settings.drain.flush_s)
+    feeder.start()
+    os.environ[FED] = "1"
+    return feeder
+
+
+def _run_workers(
+    config: uvicorn.Config, sockets: list[socket.socket], loaded: Loaded, given: Given
+) -> int:
+    if config.reload:
         Reloader(config, sockets, loaded, given).run()
         return 0
     supervisor = Workers(config, sockets)

@@ -77,6 +77,8 @@ def _shown(name: str, value: object, opaque: bool) -> str:
         return _dumped(
             {k: MASK_TEXT if opaque or _secret(k) else _text(v) for k, v in value.items()}
         )
+    if name == "database_url" and isinstance(value, str):
+        return _dumped(_text(_PASSWORD_IN_QUERY.sub(MASK_TEXT, value)))
     if name == "proxy" and isinstance(value, str) and "@" in value:
         scheme, _, rest = value.partition("://")
         return f"{scheme}://{MASK_TEXT}@{rest.rpartition('@')[2]}"
@@ -104,6 +106,7 @@ def _masked(options: object) -> object:
 
 
 _SECRET_OPTION = re.compile(r"(?:^|[_-])(?:key|hash|password|secret|token)$", re.IGNORECASE)
+_PASSWORD_IN_QUERY = re.compile(r"(?<=password=)[^&\s]+", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -51,5 +52,7 @@ def secrets_of(settings: Settings) -> list[str]:
     for upstream in settings.upstreams:
         found.append(upstream.api_key)
         found += [v for k, v in upstream.headers.items() if is_secret_header(k.lower().encode())]
+    if settings.store is not None and settings.store.database_url:
+        found.append(urlsplit(settings.store.database_url).password)
     texts = (v.get_secret_value() if isinstance(v, SecretStr) else v for v in found)
     return [text for text in texts if text and len(text) >= 8]

@@ -18,6 +18,7 @@ from .values import (
     AbsolutePath,
     BaseURL,
     Count,
+    DatabaseURL,
     Dollars,
     Glob,
     Grace,
@@ -131,6 +132,16 @@ class Price(Section):
         return {name: None if value is None else str(value) for name, value in found.items()}
 
 
+class StoreSettings(Section):
+    """The database of all traces, made from their files; absent: there is none."""
+
+    database_url: DatabaseURL | None = Field(
+        default=None,
+        repr=False,
+        description="postgresql://user:password@host/name; null: SQLite beside the traces",
+    )
+
+
 class UpstreamSettings(Section):
     """One API that requests go to. `base_url` is filled from the type's own when loaded."""
 
@@ -235,6 +246,9 @@ class Settings(BaseSettings):
     limits: Annotated[Limits, _EMPTY_IS_DEFAULT] = Limits()
     drain: Annotated[Drain, _EMPTY_IS_DEFAULT] = Drain()
     retries: Annotated[Retries, _EMPTY_IS_DEFAULT] = Retries()
+    store: StoreSettings | None = Field(
+        default=None, description="a database of all traces: {} is SQLite beside them"
+    )
     middlewares: tuple[Middleware, ...] = Field(
         default=(MiddlewareSpec("trace"),), description="the chain, first is outermost"
     )
@@ -242,6 +256,13 @@ class Settings(BaseSettings):
     prices: Annotated[tuple[Price, ...], _NO_LIST_IS_EMPTY] = Field(
         default=(), max_length=500, description="own prices, before all others; first that fits"
     )
+
+    def trace_folder(self) -> Path:
+        """Where the traces go: the trace middleware's own folder, else `trace_dir`."""
+        for spec in self.middlewares:
+            if spec.name == "trace" and isinstance(spec.options.get("dir"), str | Path):
+                return Path.cwd() / Path(str(spec.options["dir"])).expanduser()
+        return self.trace_dir
 
     sources: ClassVar[tuple[PydanticBaseSettingsSource, ...]] = ()
 

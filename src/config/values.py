@@ -104,6 +104,15 @@ def _proxy(value: str) -> str:
     return value
 
 
+def _database_url(value: str) -> str:
+    scheme = value.partition("://")[0].partition("+")[0]
+    if "://" not in value or scheme not in {"postgresql", "postgres", "sqlite"}:
+        raise ValueError("is of no database that is served; write postgresql://host/name")
+    if _CONTROL.search(value):
+        raise ValueError("holds a control character; check the variable it comes from")
+    return value
+
+
 def _prefix(value: str) -> str:
     value = value.rstrip("/") if value != "/" else value
     if value == "":
@@ -179,6 +188,7 @@ Grace = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=Fa
 Dollars = Annotated[Decimal, BeforeValidator(_dollars), Field(ge=0, le=1_000_000)]
 Glob = Annotated[str, AfterValidator(_glob)]
 BaseURL = Annotated[str, AfterValidator(_base_url)]
+DatabaseURL = Annotated[str, AfterValidator(_database_url)]
 ProxyURL = Annotated[str, AfterValidator(_proxy)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Name = Annotated[str, AfterValidator(_name)]

@@ -35,6 +35,7 @@ class Services:
     quiet: bool = False
     flush_s: float = 5.0
     clock: Callable[[], float] = monotonic
+    spooled: bool = False  # a store wants to be told of each trace
     masking: list[MaskRules] = field(default_factory=list)
     prices: tuple[Mapping[str, str | None], ...] = ()
 

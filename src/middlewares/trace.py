@@ -79,6 +79,9 @@ class TraceOptions(BaseModel):
     keep_days: float | None = Field(None, gt=0, description="traces older than this are deleted")
     keep_gb: float | None = Field(None, gt=0, description="the oldest above this total are deleted")
     keep_count: int | None = Field(None, gt=0, description="the oldest above this number too")
+    keep_bodies_days: float | None = Field(
+        None, gt=0, description="traces older than this lose their bodies and keep their figures"
+    )
 
 
 class Trace:
@@ -170,6 +173,8 @@ class Trace:
             "keep_days": options.keep_days,
             "keep_gb": options.keep_gb,
             "keep_count": options.keep_count,
+            "keep_bodies_days": options.keep_bodies_days,
+            "spool": self._services.spooled,
             "lines": "off" if self._services.quiet else style,
             "prices": self._services.prices,
         }

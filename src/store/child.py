@@ -16,6 +16,8 @@ from pathlib import Path
 log = logging.getLogger("llmtap.store")
 
 REFUSED = 4
+FED = "_LLMTAP_FED"
+"""In the environment of workers whose supervisor feeds the store."""
 _FIRST_WORD_S = 5.0
 _RESTART_S = 1.0
 

@@ -144,9 +144,8 @@ async def _is_taken(connection: AsyncConnection, seq: int) -> bool:
 
 _COLUMNS = ", ".join(PARTS)
 _VALUES = ", ".join(f":{part}" for part in PARTS)
-_SAY = text(
-    f"INSERT INTO said(rowid, {_COLUMNS}) VALUES (:seq, {_VALUES})"
-)
+_SAID = f"(rowid, {_COLUMNS}) VALUES (:seq, {_VALUES})"
+_SAY = text(f"INSERT INTO said{_SAID}")
 _TOLD = f"(said, rowid, {_COLUMNS}) VALUES ('delete', :seq, {_VALUES})"
 _FORGET = text(f"INSERT INTO said{_TOLD}")
 

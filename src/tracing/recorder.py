@@ -30,6 +30,7 @@ import orjson
 
 from ..prices.table import Prices
 from . import counters as slot
+from .archive import Archive
 from .bodies import Limits
 from .counters import CounterPage
 from .document import Document, Documents
@@ -43,6 +44,7 @@ from .records import Mark
 from .retention import Retention, sweep
 from .segments import SEGMENT_BYTES
 from .set_aside import SetAside
+from .spool import Spool
 
 _RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LAST_TRIES_S = 1.0  # after the end of the proxy, for a disk that fails
@@ -66,6 +68,8 @@ class Settings:
     keep_days: float | None = None
     keep_gb: float | None = None
     keep_count: int | None = None
+    keep_bodies_days: float | None = None
+    spool: bool = False  # tell a store of each trace
     lines: str = "off"  # terminal, logfmt, json, off
     prices: Sequence[Mapping[str, str | None]] = ()  # one's own, as `prices.own` reads them
 
@@ -85,12 +89,15 @@ class Recorder:
             Limits(settings.decoded_bytes, settings.decoded_ratio), Prices.read(settings.prices)
         )
         self._lines = Lines(settings.lines)
+        self._spool = Spool(self._trace_dir, self._journal_dir.name) if settings.spool else None
         self._aside = SetAside(self._trace_dir, self._lines)
         self._keep = Retention(
             settings.keep_days,
             None if settings.keep_gb is None else int(settings.keep_gb * 1e9),
             settings.keep_count,
         )
+        days = settings.keep_bodies_days
+        self._archive = Archive(self._trace_dir, days, self._rewritten) if days else None
         self._pace = Pace(self._fullness, lambda: inbox.closed)
         self._sweep_at = 0.0
         self._failing: deque[OpenExchange] = deque()
@@ -136,7 +143,7 @@ class Recorder:
         until = min(self._retry_at if self._failing else math.inf, self._leftovers_at)
         if until < math.inf:
             return max(0.0, until - monotonic())
-        return _SWEEP_S if self._keep.limited() else None
+        return _SWEEP_S if self._sweeps() else None
 
     def _work(self, until: tuple[int, int] | None) -> Generator[None, None, bool]:
         """Write everything that is finished up to there. False: the journal could not be read that
@@ -175,6 +182,8 @@ class Recorder:
         self._lines.flush()
         self._reader.close()
         self._folder.close()
+        if self._spool is not None:
+            self._spool.close()
         # What could not be written stays in the journal: the next start tries again.
         self._slots[slot.FAILED] += len(self._failing)
         if read and not self._failing:
@@ -237,6 +246,8 @@ class Recorder:
         for name, data in document.files:
             self._folder.write(document.day, name, data)
         self._folder.write(document.day, document.name, document.data)
+        if self._spool is not None:  # before the mark: told twice rather than not at all
+            self._spool.written(document.day, document.name)
 
     def _build(
         self, reader: JournalReader, exchange: OpenExchange, without_bodies: str | None
@@ -308,13 +319,21 @@ class Recorder:
             self._lines.add(document.summary, document.name, document.received_ns)
 
     def _sweep(self) -> None:
-        if not self._keep.limited() or monotonic() < self._sweep_at:
+        if not self._sweeps() or monotonic() < self._sweep_at:
             return
         self._sweep_at = monotonic() + _SWEEP_S
+        deleting = self._spool.deleted if self._spool is not None else None
         try:
-            sweep(self._trace_dir, self._keep, datetime.now(UTC))
+            sweep(self._trace_dir, self._keep, datetime.now(UTC), deleting, self._archive)
         except OSError as error:
             self._lines.note("error", "old traces could not be deleted", str(error))
+
+    def _sweeps(self) -> bool:
+        return self._keep.limited() or self._archive is not None
+
+    def _rewritten(self, file: str) -> None:
+        if self._spool is not None:
+            self._spool.changed(file)
 
 
 # Looked up once: a member of an enum takes 0.1 µs.

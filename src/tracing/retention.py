@@ -6,9 +6,12 @@ import contextlib
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from .archive import Archive
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d$")
 LOCK_NAME = ".retention"
@@ -27,21 +30,36 @@ class Retention:
         return self.days is not None or self.total_bytes is not None or self.count is not None
 
 
-def sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
+def sweep(
+    trace_dir: Path,
+    keep: Retention,
+    now: datetime,
+    deleting: Callable[[list[str]], None] | None = None,
+    archive: Archive | None = None,
+) -> int:
     """Delete what is over the limits; the number of files deleted. One process at a time does it,
-    the others return at once. Raises OSError."""
+    the others return at once. `deleting` is told of the traces of a day before they go, as paths
+    below the folder; `archive` goes over what stays. Raises OSError."""
     fd = os.open(trace_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 0
-        return _sweep(trace_dir, keep, now)
+        deleted = _sweep(trace_dir, keep, now, deleting) if keep.limited() else 0
+        if archive is not None:
+            archive.sweep(now)
+        return deleted
     finally:
         os.close(fd)
 
 
-def _sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
+def _sweep(
+    trace_dir: Path,
+    keep: Retention,
+    now: datetime,
+    deleting: Callable[[list[str]], None] | None,
+) -> int:
     """From the newest backwards: what is over a limit goes, and all that is older."""
     oldest = _oldest(keep, now)
     count = size = deleted = 0
@@ -49,6 +67,7 @@ def _sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
     for day in sorted(filter(_DAY.match, _names(trace_dir)), reverse=True):
         folder = trace_dir / day
         left = 0
+        gone: list[str] = []
         for name in sorted(_names(folder), key=_trace_first, reverse=True):
             path = folder / name
             count += name.endswith(".json")
@@ -56,10 +75,14 @@ def _sweep(trace_dir: Path, keep: Retention, now: datetime) -> int:
                 size += _size(path)
             over = over or _is_over(keep, count, size) or f"{day}/{name}" < oldest
             if over:
-                path.unlink(missing_ok=True)
-                deleted += 1
+                gone.append(name)
             else:
                 left += 1
+        if gone and deleting is not None:
+            deleting([f"{day}/{name}" for name in gone if name.endswith(".json")])
+        for name in gone:
+            (folder / name).unlink(missing_ok=True)
+        deleted += len(gone)
         if not left and day < now.strftime("%Y-%m-%d"):
             with contextlib.suppress(OSError):  # a trace may just have come
                 folder.rmdir()

@@ -1,0 +1,52 @@
+"""`llmtap index`: makes the store from the trace files, whatever is in it already."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..config.settings import StoreSettings
+from .exit_codes import CANNOT_LISTEN
+from .flags import Given
+
+
+def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's context
+    """Make the store again from the trace files.
+
+    Newest first. Rows that are right stay, rows without a file go; a feeder may run beside it, and
+    one that was stopped goes on where it was when it is started again.
+    """
+    import asyncio  # noqa: PLC0415  with the store's libraries, only for this command
+
+    from ..store.engine import StoreError  # noqa: PLC0415
+    from ..store.indexing import index  # noqa: PLC0415
+
+    settings = given.load().settings
+    store = settings.store or StoreSettings()
+    folder = settings.trace_folder()
+    try:
+        done = asyncio.run(index(folder, store.database_url, _progress))
+    except StoreError as error:
+        _end_line()
+        typer.echo(str(error), err=True)
+        raise typer.Exit(CANNOT_LISTEN) from None
+    _end_line()
+    typer.echo(
+        f"{done.files:,} traces: {done.written:,} rows written, {done.same:,} as they were,"
+        f" {done.removed:,} without a file removed, {done.unread:,} files are no traces"
+    )
+
+
+def _progress(done: int, total: int, per_s: float) -> None:
+    """One line that changes on a terminal, a line now and then elsewhere."""
+    text = f"{done:,} of {total:,} traces, {per_s:,.0f}/s"
+    if sys.stderr.isatty():
+        print(f"\r{text}   ", end="", file=sys.stderr, flush=True)  # noqa: T201  progress
+    elif done == total or done % 20_000 < 200:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  progress
+
+
+def _end_line() -> None:
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # noqa: T201  the progress line stays

@@ -1,0 +1,113 @@
+"""Makes the store from the files: every trace that is there becomes its row, rows without go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from . import schema
+from .engine import StoreError, open_engine, store_url
+from .feed import BATCH_ROWS, load
+from .feeding import summary
+from .items import Drop, Item
+from .tables import records
+from .writing import Writer
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d$")
+_BUSY_S = 60.0  # a feeder beside us writes too
+_AT_ONCE = 5000
+
+Progress = Callable[[int, int, float], None]
+"""Done, of how many, how many a second."""
+
+
+@dataclass(slots=True)
+class Indexed:
+    """What was done."""
+
+    files: int = 0
+    written: int = 0
+    same: int = 0
+    removed: int = 0
+    unread: int = 0
+
+
+async def index(trace_dir: Path, database_url: str | None, progress: Progress) -> Indexed:
+    """Bring the store in line with the folder. Raises StoreError."""
+    engine = open_engine(store_url(database_url, trace_dir), writes=True, busy_s=_BUSY_S)
+    try:
+        await schema.upgrade(engine)
+        return await _Indexing(engine, trace_dir, progress).run()
+    except (SQLAlchemyError, OSError) as error:
+        raise StoreError(f"the store cannot be written: {summary(error)}") from error
+    finally:
+        await engine.dispose()
+
+
+class _Indexing:
+    def __init__(self, engine: AsyncEngine, trace_dir: Path, progress: Progress) -> None:
+        self._engine = engine
+        self._writer = Writer(engine)
+        self._trace_dir = trace_dir
+        self._progress = progress
+        self._done = Indexed()
+
+    async def run(self) -> Indexed:
+        began = time.monotonic()
+        files = list(trace_files(self._trace_dir))
+        for start in range(0, len(files), BATCH_ROWS):
+            await self._batch(files[start : start + BATCH_ROWS])
+            done = self._done.files
+            self._progress(done, len(files), done / max(time.monotonic() - began, 1e-3))
+        await self._remove_gone()
+        return self._done
+
+    async def _batch(self, files: list[str]) -> None:
+        items = await asyncio.to_thread(self._load, files)
+        written, _ = await self._writer.apply(items)
+        done = self._done
+        done.files += len(files)
+        done.unread += len(files) - len(items)
+        done.written += written
+        done.same += len(items) - written
+
+    def _load(self, files: list[str]) -> list[Item]:
+        loaded = (load(self._trace_dir, file)[0] for file in files)
+        return [item for item in loaded if item is not None]
+
+    async def _remove_gone(self) -> None:
+        """Looked up one by one, not in the list made before: traces have come since."""
+        last = -1
+        while True:
+            query = select(records.c.seq, records.c.id, records.c.file)
+            query = query.where(records.c.seq > last).order_by(records.c.seq).limit(_AT_ONCE)
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).all()
+            if not rows:
+                return
+            last = rows[-1].seq
+            gone = [Drop(r.id, r.file) for r in rows if not (self._trace_dir / r.file).exists()]
+            if gone:
+                _, removed = await self._writer.apply(gone)
+                self._done.removed += removed
+
+
+def trace_files(trace_dir: Path) -> Iterator[str]:
+    """Paths below the folder, newest first."""
+    try:
+        days = sorted(filter(_DAY.match, os.listdir(trace_dir)), reverse=True)  # noqa: PTH208
+    except FileNotFoundError:
+        return
+    for day in days:
+        for name in sorted(os.listdir(trace_dir / day), reverse=True):  # noqa: PTH208  names only
+            if name.endswith(".json"):
+                yield f"{day}/{name}"
