@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, literal, not_, or_, select
 from sqlalchemy import text as sql
 from sqlalchemy import true
 from sqlalchemy.sql.expression import FromClause, bindparam, column, literal_column, table
@@ -91,8 +91,14 @@ class Compiler:
             return not_(exists().where(kind, labels.c.seq == self.rows.c.seq))
         value = self.text(labels.c.value, _pattern(test), test.field.column)
         if self.by_row:
-            return exists().where(kind, value, labels.c.seq == self.rows.c.seq)
+            return self._exists(select(labels.c.seq).where(kind, value), labels.c.seq)
         return self.rows.c.seq.in_(select(labels.c.seq).where(kind, value))
+
+    def _exists(self, query: Select[Any], seq: ColumnElement[int]) -> ColumnElement[bool]:
+        """Looked up row by row: Postgres would make a join of it, over all there is, were it not
+        for the offset."""
+        query = query.where(seq == self.rows.c.seq).correlate(self.rows)
+        return exists(query if self.sqlite else query.offset(literal_column("0")))
 
     # --- what was said ---
 
@@ -119,7 +125,7 @@ class Compiler:
         asked = func.to_tsquery("simple", query)
         said = or_(*(texts.c[part].op("@@", is_comparison=True)(asked) for part in parts))
         if self.by_row:
-            return exists().where(said, texts.c.seq == self.rows.c.seq)
+            return self._exists(select(texts.c.seq).where(said), texts.c.seq)
         return self.rows.c.seq.in_(select(texts.c.seq).where(said))
 
 

@@ -136,7 +136,7 @@ async def test_any_filter_gives_what_it_should(
     seed = random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)
-    for number in range(150):
+    for number in range(60):
         # Few rows looked through, so that the ways behind it are gone too.
         monkeypatch.setattr("src.store.reader._WALK", rng.choice((10, 60, 4000)))
         monkeypatch.setattr("src.store.reader._WALK_SAID", rng.choice((10, 300)))

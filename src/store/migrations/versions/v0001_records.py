@@ -36,6 +36,8 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("labels_by_seq", "labels", ["seq"])
+    if not sqlite:
+        op.create_index("labels_by_value", "labels", ["kind", sa.text("lower(value)"), "seq"])
     if sqlite:
         _texts_of_sqlite()
     else:
