@@ -13,10 +13,11 @@ from sqlalchemy import true
 from sqlalchemy.sql.expression import FromClause, bindparam, column, literal_column, table
 
 from ..query.fields import Kind
+from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
+from ..query.values import words
 from .tables import LIST_COLUMNS, PARTS, SEQ_STEP, labels, records, tsvector_texts
 
-_WORD = re.compile(r"[^\W_]+")
 _LAST = "\U0010ffff"
 _COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[bool]]] = {  # columns' own operators
     Op.MATCH: lambda a, b: a == b,
@@ -135,24 +136,24 @@ SAID = table("said", column("rowid"))
 
 def match_of(test: Test) -> str | None:
     """An FTS5 query; None for one without words."""
-    words = words_of(test)
-    if not words:
+    wanted = words_of(test)
+    if not wanted:
         return None
-    found = '"' + " ".join(words) + '"' + (" *" if takes_any_ending(test) else "")
+    found = '"' + " ".join(wanted) + '"' + (" *" if takes_any_ending(test) else "")
     return found if test.field.column == "all" else f"{{{test.field.column}}} : {found}"
 
 
 def tsquery_of(test: Test) -> str | None:
     """The same for Postgres."""
-    words = words_of(test)
-    if not words:
+    wanted = words_of(test)
+    if not wanted:
         return None
-    return " <-> ".join(f"'{word}'" for word in words) + (":*" if takes_any_ending(test) else "")
+    return " <-> ".join(f"'{word}'" for word in wanted) + (":*" if takes_any_ending(test) else "")
 
 
 def words_of(test: Test) -> list[str]:
     """The words one after the other."""
-    return _WORD.findall(str(test.value).lower())
+    return words(str(test.value))
 
 
 def takes_any_ending(test: Test) -> bool:
@@ -161,11 +162,7 @@ def takes_any_ending(test: Test) -> bool:
 
 
 def _seq_of(received_us: object) -> int:
-    return (
-        int(float(received_us)) * SEQ_STEP
-        if isinstance(received_us, float)
-        else int(str(received_us)) * SEQ_STEP
-    )
+    return int(str(received_us)) * SEQ_STEP
 
 
 def _pattern(test: Test) -> str:
@@ -178,23 +175,6 @@ def _pattern(test: Test) -> str:
 def _like(pattern: str) -> str:
     escaped = re.sub(r"([\\%_])", r"\\\1", pattern)
     return escaped.replace("*", "%")
-
-
-def glob(wanted: str, text: str) -> bool:
-    """Does all of `text` fit? `*` stands for anything."""
-    first, *rest = wanted.split("*")
-    if not rest:
-        return text == wanted
-    *middle, last = rest
-    at = len(first)
-    if not text.startswith(first):
-        return False
-    for piece in middle:
-        found = text.find(piece, at)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return len(text) - len(last) >= at and text.endswith(last)
 
 
 def tests_in(node: Node) -> list[Test]:

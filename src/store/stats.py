@@ -16,8 +16,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..query.fields import Kind
+from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
-from .compiling import Compiler, glob, tests_in
+from .compiling import Compiler, tests_in
 from .figures import Counted, Figures, Percentiles, percentiles
 from .rollups import DIMENSIONS, HOUR_US, scope_of
 from .tables import SEQ_STEP, SUMS, records, rollups

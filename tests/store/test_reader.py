@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from src.query.fields import FIELDS, Kind
+from src.query.matching import glob
 from src.query.tree import And, Node, Not, Op, Or
 from src.query.tree import Test as Asked
 from src.record.row import Row
-from src.store.compiling import glob, words_of
+from src.store.compiling import words_of
 from src.store.items import Put
 from src.store.reader import SORTS, CursorError, Reader
 from src.store.writing import Writer
