@@ -102,7 +102,7 @@ class Gateway:
         try:
             try:
                 if len(self.in_flight) > _CROWD and (turn := self._turns.take()) is not None:
-                    await turn
+                    await _begin(exchange, turn)
                 response = await self._call_next(exchange)
             except ProxyError as error:
                 forget_way(error)
@@ -194,6 +194,20 @@ class Gateway:
                 exchange.upstream, exchange.provider = candidate, candidate.provider
                 exchange.forward_path = path
                 return
+
+
+async def _begin(exchange: Exchange, turn: asyncio.Future[None]) -> None:
+    """Wait for its turn. One that is cut meanwhile goes on to be refused, as in `cut`: else it
+    would leave no trace."""
+    try:
+        await turn
+    except asyncio.CancelledError:
+        cause = exchange.cause or Cause.SHUTDOWN
+        exchange.end(cause)
+        exchange.refusal = (499, cause.value, exchange.detail or "the request was cancelled")
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().call_soon(task.cancel)
 
 
 def _serves_all(upstreams: Sequence[Upstream]) -> bool:

@@ -7,8 +7,9 @@ import pytest
 
 from src.proxy.errors import BodyError, ConnectTimeout, PoolTimeout, ProxyError
 from src.proxy.exchange import CallNext, Cause, Exchange, Phase, Response
-from src.proxy.gateway import Gateway
+from src.proxy.gateway import _CROWD, Gateway
 from src.proxy.providers.base import Provider
+from src.proxy.turns import _A_TURN
 
 from .kit import FakeClient, Source, make_exchange, make_upstream, streamed, turns
 
@@ -356,6 +357,37 @@ async def test_exchange_ended_before_its_first_step_in_a_chain_that_waits():
     await asyncio.wait_for(task, 1)
     assert exchange.finished
     assert exchange.cause is Cause.CLIENT_DISCONNECTED
+
+
+@pytest.mark.parametrize("how", ["client", "drain", "cancel"])
+@pytest.mark.parametrize("waits", [False, True], ids=["refused", "chain_waits"])
+async def test_exchange_ended_while_it_waits_for_its_turn_passes_the_chain(how: str, waits: bool):
+    seen: list[Exchange] = []
+
+    async def call_next(exchange: Exchange) -> Response:
+        seen.append(exchange)
+        if exchange.refusal is None or waits:
+            await asyncio.Event().wait()
+        assert exchange.refusal is not None
+        return exchange.refuse(*exchange.refusal)
+
+    gate = gateway(call_next)
+    crowd = [make_exchange() for _ in range(_CROWD + 3 * _A_TURN)]
+    tasks = [gate.start(exchange, FakeClient()) for exchange in crowd]
+    await asyncio.sleep(0)
+    last = crowd[-1]
+    assert last not in seen
+    if how == "client":
+        gate.client_left(last)
+        await asyncio.wait_for(tasks[-1], 1)
+    elif how == "cancel":
+        tasks[-1].cancel()
+        await asyncio.wait_for(tasks[-1], 1)
+    await gate.drain(1)
+    assert all(exchange in seen for exchange in crowd)
+    assert all(exchange.finished for exchange in crowd)
+    assert last.cause is (Cause.CLIENT_DISCONNECTED if how == "client" else Cause.SHUTDOWN)
+    assert not gate.in_flight
 
 
 async def test_drain_cuts_what_is_in_flight_and_waits_for_its_end():
