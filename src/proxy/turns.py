@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 
 _A_TURN = 16
+_SHARE = 32  # of those who wait, one in so many, where that is more: a core at its end serves both
 
 
 class Turns:
@@ -32,7 +33,8 @@ class Turns:
 
     def _next(self) -> None:
         self._begun = 0
-        while self._waiting and self._begun < _A_TURN:
+        most = max(_A_TURN, len(self._waiting) // _SHARE)
+        while self._waiting and self._begun < most:
             future = self._waiting.popleft()
             if not future.done():  # else it was cancelled
                 future.set_result(None)

@@ -43,3 +43,16 @@ async def test_one_that_is_cancelled_while_it_waits_takes_nobodys_place() -> Non
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert begun == [*range(_A_TURN), *range(2 * _A_TURN, 3 * _A_TURN)]
+
+
+async def test_a_long_queue_moves_faster() -> None:
+    turns = Turns()
+    begun: list[int] = []
+    tasks = [asyncio.ensure_future(begin(turns, begun, n)) for n in range(10_000)]
+    count = 0
+    while len(begun) < len(tasks):
+        await asyncio.sleep(0)
+        count += 1
+    assert begun == list(range(len(tasks)))
+    assert count < 10_000 / _A_TURN / 2
+    await asyncio.gather(*tasks)
