@@ -36,9 +36,11 @@ def count_text(number: float | None) -> str:
 
 
 def seconds_text(ms: float | None) -> str:
-    """`-`, `0.31s`, `2m05s`"""
+    """`-`, `4ms`, `0.31s`, `2m05s`"""
     if ms is None:
         return "-"
+    if ms < 100:
+        return f"{ms:.0f}ms"
     seconds = ms / 1000
     return f"{seconds:.2f}s" if seconds < 100 else f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
 

@@ -117,7 +117,9 @@ def _dollars(usd: object) -> str:
 
 
 def _seconds(ms: object) -> str:
-    return f"{ms / 1000:.2f}s" if isinstance(ms, (int, float)) else "-"
+    if not isinstance(ms, (int, float)):
+        return "-"
+    return f"{ms:.0f}ms" if ms < 100 else f"{ms / 1000:.2f}s"
 
 
 def _stamp(unix_ns: int) -> str:
