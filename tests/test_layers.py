@@ -18,6 +18,7 @@ LAYERS = (
     ("app",),
     ("web",),
     ("middlewares",),
+    ("live",),
     ("keys", "limits", "store", "tracing", "proxy"),
     ("query", "views"),
     ("record",),

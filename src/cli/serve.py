@@ -54,6 +54,20 @@ def serve(loaded: Loaded, given: Given) -> int:
         place = loaded.origins[error.key].removeprefix("cli ").replace("default", error.key)
         print(f"{place}: {error}", file=sys.stderr)  # noqa: T201  a mistake, told plainly
         return CANNOT_LISTEN
+    if settings.web is None:
+        return _serve(loaded, given, sockets)
+    from .web import beside  # noqa: PLC0415  only for who has one
+
+    try:
+        with beside(settings, settings.web):
+            return _serve(loaded, given, sockets)
+    except ListenError as error:
+        print(f"web.{error.key}: {error}", file=sys.stderr)  # noqa: T201  a mistake, told plainly
+        return CANNOT_LISTEN
+
+
+def _serve(loaded: Loaded, given: Given, sockets: list[socket.socket]) -> int:
+    settings = loaded.settings
     if settings.reload or settings.workers > 1:
         hand_down(given.overrides, given.config, os.environ)
         return _supervise(loaded, given, sockets)

@@ -40,7 +40,9 @@ def command(
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:
-        from .tailing import Tail  # noqa: PLC0415  the providers' forms and rich: not at the start
+        from ..live.tail import (  # noqa: PLC0415  the providers' forms and rich: not at the start
+            Tail,
+        )
         from .tailing_faces import face  # noqa: PLC0415
 
         with contextlib.suppress(OSError):

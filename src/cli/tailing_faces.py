@@ -12,6 +12,8 @@ from rich.live import Live as LiveScreen
 from rich.table import Table
 from rich.text import Text
 
+from ..live.tail import Face, Running
+from ..query.scanning import Hit
 from ..record.row import Row
 from ..utils.inert import inert_line
 from .cells import (
@@ -24,7 +26,6 @@ from .cells import (
     usd_text,
 )
 from .screen import Cell, say, say_json
-from .tailing import Face, Running
 
 _MOST_SHOWN = 20
 
@@ -87,8 +88,8 @@ class _Lines:
     def lost(self, running: Running) -> None:
         self._say("end", running, "over, and no trace was written")
 
-    def ended(self, row: Row) -> None:
-        self._line(f"end    {''.join(text for text, _ in end_spans(row))}")
+    def ended(self, hit: Hit) -> None:
+        self._line(f"end    {''.join(text for text, _ in end_spans(hit.row))}")
 
     def running(self, all_running: list[Running]) -> None:
         pass
@@ -115,7 +116,8 @@ class _JSON:
     def lost(self, running: Running) -> None:
         self._say("lost", running)
 
-    def ended(self, row: Row) -> None:
+    def ended(self, hit: Hit) -> None:
+        row = hit.row
         say_json({"event": "end", "received_at": iso(row.received_us), **asdict(row)})
         sys.stdout.flush()
 
@@ -159,8 +161,8 @@ class _Terminal:
         text = f"{_name(running.row)}  over, and no trace was written  {running.row.id}"
         self._console.print(Text(text, style="red"))
 
-    def ended(self, row: Row) -> None:
-        clean = [(inert_line(text), style) for text, style in end_spans(row)]
+    def ended(self, hit: Hit) -> None:
+        clean = [(inert_line(text), style) for text, style in end_spans(hit.row)]
         self._console.print(Text.assemble(*clean), no_wrap=True, overflow="ellipsis")
 
     def running(self, all_running: list[Running]) -> None:

@@ -52,6 +52,8 @@ def secrets_of(settings: Settings) -> list[str]:
     for upstream in settings.upstreams:
         found.append(upstream.api_key)
         found += [v for k, v in upstream.headers.items() if is_secret_header(k.lower().encode())]
+    if settings.web is not None:
+        found.append(settings.web.admin_key)
     if settings.store is not None and settings.store.database_url:
         found.append(urlsplit(settings.store.database_url).password)
     texts = (v.get_secret_value() if isinstance(v, SecretStr) else v for v in found)

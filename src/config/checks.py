@@ -14,7 +14,7 @@ from ..utils.addresses import is_loopback
 from .errors import Loc, Problem
 from .explain import show
 from .middlewares import inspect_middleware
-from .settings import Settings
+from .settings import Settings, StoreSettings
 from .upstreams import check_upstreams, with_addresses
 
 
@@ -25,13 +25,19 @@ def check(settings: Settings, place: Callable[[Loc], str]) -> tuple[Settings, li
         for index, spec in enumerate(settings.middlewares)
     )
     upstreams = with_addresses(settings.upstreams)
-    settings = settings.model_copy(update={"middlewares": chain, "upstreams": upstreams})
+    store = settings.store
+    if store is None and settings.web is not None:
+        store = StoreSettings()  # what the API reads
+    settings = settings.model_copy(
+        update={"middlewares": chain, "upstreams": upstreams, "store": store}
+    )
     return settings, [
         *_check_processes(settings),
         *check_upstreams(upstreams),
         *_check_certificates(settings),
         *_check_chain(settings),
         *_check_trace_dir(settings),
+        *_check_web(settings),
     ]
 
 
@@ -68,6 +74,24 @@ def _check_chain(settings: Settings) -> Iterator[Problem]:
 _OPEN = (
     "is {}, which other machines reach, and nothing asks them for a key;"
     " put auth into middlewares, or give --allow-open"
+)
+
+
+def _check_web(settings: Settings) -> Iterator[Problem]:
+    web = settings.web
+    if web is None:
+        return
+    has_keys = web.has_admin or any(spec.name == "auth" for spec in settings.middlewares)
+    if not (has_keys or is_loopback(web.host)):  # reliability 105
+        yield Problem(("web", "host"), _OPEN_WEB.format(show(web.host)))
+    if web.port and web.port == settings.port:
+        text = f"is {web.port}, which the proxy listens on; choose another"
+        yield Problem(("web", "port"), text)
+
+
+_OPEN_WEB = (
+    "is {}, which other machines reach, and there is no key to ask them for;"
+    " give web.admin_key, as llmtap keys new makes one"
 )
 
 

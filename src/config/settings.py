@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from .values import (
     AbsolutePath,
     BaseURL,
+    ClientSecret,
     Count,
     DatabaseURL,
     Dollars,
@@ -24,6 +25,7 @@ from .values import (
     Grace,
     Headers,
     Host,
+    KeyHash,
     Level,
     Limit,
     Name,
@@ -142,6 +144,33 @@ class StoreSettings(Section):
     )
 
 
+class Web(Section):
+    """The query API, in a process of its own; absent: there is none. It needs a store."""
+
+    host: Host = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=3001, description="port to listen on; 0 takes a free one")
+    admin_key: ClientSecret | None = Field(
+        default=None, description="sees all; a key of auth sees its own requests"
+    )
+    admin_key_hash: KeyHash | None = Field(
+        default=None, description="the same as sha256:…, as llmtap keys new prints it"
+    )
+    hosts: tuple[Host, ...] = Field(
+        default=(), description="further names that browsers may call it by"
+    )
+
+    @model_validator(mode="after")
+    def _one_admin(self) -> Self:
+        if self.admin_key is not None and self.admin_key_hash is not None:
+            raise ValueError("has two admin keys; keep one of admin_key and admin_key_hash")
+        return self
+
+    @property
+    def has_admin(self) -> bool:
+        """Whether there is a key that sees all."""
+        return self.admin_key is not None or self.admin_key_hash is not None
+
+
 class UpstreamSettings(Section):
     """One API that requests go to. `base_url` is filled from the type's own when loaded."""
 
@@ -248,6 +277,9 @@ class Settings(BaseSettings):
     retries: Annotated[Retries, _EMPTY_IS_DEFAULT] = Retries()
     store: StoreSettings | None = Field(
         default=None, description="a database of all traces: {} is SQLite beside them"
+    )
+    web: Web | None = Field(
+        default=None, description="the query API: {} serves it on port 3001, and brings a store"
     )
     middlewares: tuple[Middleware, ...] = Field(
         default=(MiddlewareSpec("trace"),), description="the chain, first is outermost"

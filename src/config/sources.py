@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from types import UnionType
+from typing import get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
@@ -91,9 +93,16 @@ def _unknown(loc: tuple[str, ...]) -> str | None:
         near = get_close_matches(head, [*Settings.model_fields, *SHORTHANDS, "config"], n=1)
         hint = f"did you mean {ENV_PREFIX}{near[0].upper()}?" if near else "unset or rename it"
         return f"unknown variable; {hint}"
-    if rest and not isinstance(field.default, Section):
+    if rest and not _has_parts(field):
         return f"has no parts; set {ENV_PREFIX}{head.upper()} as a whole, lists as JSON"
     return None
+
+
+def _has_parts(field: FieldInfo) -> bool:
+    """A group of settings, one that is absent by default included."""
+    union = get_origin(field.annotation) is UnionType
+    kinds = get_args(field.annotation) if union else (field.annotation,)
+    return any(isinstance(kind, type) and issubclass(kind, Section) for kind in kinds)
 
 
 def _decode(text: str) -> object:

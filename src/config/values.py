@@ -24,6 +24,8 @@ _UNITS = {"": 1, "b": 1} | {
     for mark in ("", "i")
     for byte in ("", "b")
 }
+LEAST_KEY_LENGTH = 16
+KEY_HASH = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _FRAMING = frozenset(
     {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -156,6 +158,25 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _client_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if KEY_HASH.fullmatch(text) or text.startswith("sha256:"):
+        raise ValueError("is a hash; write it as hash:")
+    if len(text) < LEAST_KEY_LENGTH:
+        raise ValueError(
+            f"is shorter than {LEAST_KEY_LENGTH} characters; make one with: llmtap keys new"
+        )
+    if " " in text:
+        raise ValueError("holds a blank, which no key has; check where it comes from")
+    return value
+
+
+def _key_hash(value: SecretStr) -> SecretStr:
+    if KEY_HASH.fullmatch(value.get_secret_value().strip()) is None:
+        raise ValueError("is no hash; write sha256: and 64 hex digits, as llmtap keys new prints")
+    return value
+
+
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not _HEADER_NAME.fullmatch(name):
@@ -194,6 +215,10 @@ Prefix = Annotated[str, AfterValidator(_prefix)]
 Name = Annotated[str, AfterValidator(_name)]
 Host = Annotated[str, AfterValidator(_host)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
+ClientSecret = Annotated[Secret, AfterValidator(_client_key)]
+"""A key of ours, as clients present it."""
+KeyHash = Annotated[SecretStr, AfterValidator(_key_hash)]
+"""`sha256:…`: what is kept of such a key."""
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 AbsolutePath = Annotated[Path, AfterValidator(_path)]

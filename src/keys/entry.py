@@ -6,31 +6,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..config.settings import Section
-from ..config.values import Name, Secret
-from .hashing import HASH_PREFIX, LEAST_LENGTH, digest_of
+from ..config.values import ClientSecret, KeyHash, Name
+from .hashing import digest_of
 from .keyring import ClientKey
-
-
-def _key(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if text.startswith(HASH_PREFIX):
-        raise ValueError("is a hash; write it as hash:")
-    if len(text) < LEAST_LENGTH:
-        raise ValueError(
-            f"is shorter than {LEAST_LENGTH} characters; make one with: llmtap keys new"
-        )
-    if " " in text:
-        raise ValueError("holds a blank, which no key has; check where it comes from")
-    return value
-
-
-def _hash(value: SecretStr) -> SecretStr:
-    if digest_of(value.get_secret_value()) is None:
-        raise ValueError("is no hash; write sha256: and 64 hex digits, as llmtap keys new prints")
-    return value
 
 
 def _moment(value: object) -> object:
@@ -59,12 +40,10 @@ class KeyEntry(Section):
     """A client key with what it may do."""
 
     label: Name = Field(description="who it is, in traces and limits; no secret")
-    key: Annotated[Secret, AfterValidator(_key)] | None = Field(
+    key: ClientSecret | None = Field(
         default=None, description="the key as text, from ${VAR}; or give its hash"
     )
-    hash: Annotated[SecretStr, AfterValidator(_hash)] | None = Field(
-        default=None, description="sha256:…, as llmtap keys new prints it"
-    )
+    hash: KeyHash | None = Field(default=None, description="sha256:…, as llmtap keys new prints it")
     expires: Annotated[datetime, BeforeValidator(_moment)] | None = Field(
         default=None, description="refused from then on; a date counts to its end, UTC"
     )

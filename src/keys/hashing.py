@@ -8,14 +8,13 @@ scanners and people whose key it is (as GitHub's `ghp_`, OpenAI's `sk-`).
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from secrets import token_urlsafe
 
+from ..config.values import KEY_HASH
+
 PREFIX = "sk-llmtap-"
 HASH_PREFIX = "sha256:"
-LEAST_LENGTH = 16
-_HASH = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
 
 def new_key() -> str:
@@ -30,5 +29,5 @@ def hash_key(key: str) -> str:
 
 def digest_of(hashed: str) -> bytes | None:
     """The 32 bytes in a `sha256:…` text, None where it is none."""
-    found = _HASH.fullmatch(hashed.strip())
+    found = KEY_HASH.fullmatch(hashed.strip())
     return bytes.fromhex(found[1]) if found else None

@@ -77,6 +77,10 @@ class AuthOptions(Section):
         """The keys that stand in the options themselves."""
         return [entry.client_key() for entry in self.keys]
 
+    def read(self) -> list[ClientKey]:
+        """The keys of the file as it was when the options were read."""
+        return list(self._from_file)
+
     def known(self) -> list[ClientKey]:
         """All keys, those of the file as it was when the options were read."""
         return [*self._from_file, *self.written()]

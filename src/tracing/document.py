@@ -21,6 +21,7 @@ from .streams import Stream
 from .timing import Clock, ms, timing
 
 SCHEMA = "llmtap/1"
+_FINGERPRINT_DIGITS = 8  # enough to tell keys apart
 
 _NO_USAGE: dict[str, object] = {
     "input_tokens": None,
@@ -104,7 +105,7 @@ class Documents:
                 "address": opened.client or None,
                 "user_agent": None if user_agent is None else user_agent.decode("latin-1"),
                 "key_label": finished.key_label if finished is not None else None,
-                "key_fingerprint": opened.fingerprint,
+                "key_fingerprint": (opened.fingerprint or "")[:_FINGERPRINT_DIGITS] or None,
             },
             "upstream": _upstream(found),
             "timing": timing(

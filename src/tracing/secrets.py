@@ -200,7 +200,7 @@ class SecretTable:
         return secret
 
     def _fingerprint(self, header: Header) -> str | None:
-        """Salted, so that nobody can try keys against it; eight digits tell keys apart."""
+        """As the journal has it: see `fingerprint_of`."""
         name = header[0].lower()
         if name in CREDENTIAL_HEADERS:
             value = credential(header[1])
@@ -209,7 +209,13 @@ class SecretTable:
             value = next((v for n, _, v in values if n in CREDENTIAL_QUERY), b"")
         else:
             return None
-        return hmac.new(self._salt, value, hashlib.sha256).hexdigest()[:8] if value else None
+        return fingerprint_of(self._salt, value) if value else None
+
+
+def fingerprint_of(salt: bytes, credential: bytes) -> str:
+    """Salted, so that nobody can try keys against it. Whole, so that whoever presents the key can
+    be told its running requests and nobody else's; traces have its first digits."""
+    return hmac.new(salt, credential, hashlib.sha256).hexdigest()
 
 
 def hide(data: bytes, secrets: tuple[Secret, ...]) -> tuple[bytes, list[tuple[int, int, int]]]:

@@ -83,6 +83,37 @@ ROWS = [
         UPSTREAM + "host: 0.0.0.0\nmiddlewares: [auht]\n",
         c(3, "middlewares.0: unknown middleware 'auht'; did you mean auth?"),
     ),
+    Row(
+        "query API beyond this machine with no key",
+        UPSTREAM + "web: {host: 0.0.0.0}\n",
+        c(
+            2,
+            "web.host: is '0.0.0.0', which other machines reach, and there is no key to ask them"
+            " for; give web.admin_key, as llmtap keys new makes one",
+        ),
+    ),
+    Row(
+        "query API on the proxy's port",
+        UPSTREAM + "web:\n  port: 3000\n",
+        c(3, "web.port: is 3000, which the proxy listens on; choose another"),
+    ),
+    Row(
+        "a short admin key",
+        UPSTREAM + "web:\n  admin_key: secret\n",
+        c(
+            3,
+            "web.admin_key: is shorter than 16 characters; make one with: llmtap keys new",
+        ),
+    ),
+    Row(
+        "a hash that is none",
+        UPSTREAM + "web:\n  admin_key_hash: sha256:abc\n",
+        c(
+            3,
+            "web.admin_key_hash: is no hash; write sha256: and 64 hex digits, as llmtap keys new"
+            " prints",
+        ),
+    ),
     # --- keys ---
     Row(
         "unknown key with a near one",

@@ -25,6 +25,8 @@ class Gate:
     ("text", "env", "flags"),
     [
         (AUTH + "host: '::'\n", {}, {}),
+        (AUTH + "web: {host: 0.0.0.0}\n", {}, {}),
+        ("web: {host: 0.0.0.0}\n", {"LLMTAP_WEB__ADMIN_KEY": "sk-llmtap-0123456789"}, {}),
         ("host: 0.0.0.0\nallow_open: true\n", {}, {}),
         ("host: 0.0.0.0\n", {}, {"allow_open": True}),
         ("host: '::'\n", {"LLMTAP_ALLOW_OPEN": "true"}, {}),

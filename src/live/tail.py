@@ -1,4 +1,5 @@
-"""What `tail` tells: joined from the journals of what runs and the files of what is over."""
+"""What `tail` and the live feed tell: joined from the journals of what runs and the files of what
+is over."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ class Face(Protocol):
     def progressed(self, running: Running) -> None:
         """It runs on; told every now and then."""
 
-    def ended(self, row: Row) -> None:
+    def ended(self, hit: Hit) -> None:
         """Its trace is there."""
 
     def lost(self, running: Running) -> None:
@@ -84,13 +85,17 @@ class Tail:
         """Until interrupted. Raises OSError where there is no folder."""
         new = NewTraces(self._folder)
         for hit in list(islice(scan(self._folder, self._node), last))[::-1]:
-            self._face.ended(hit.row)
+            self._face.ended(hit)
         try:
             while True:
                 self.step(new)
                 time.sleep(_PAUSE_S)
         finally:
-            self._followed.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._followed.close()
 
     def step(self, new: NewTraces) -> None:
         """Look once. What runs is read before the folder: no end comes before its start."""
@@ -111,7 +116,7 @@ class Tail:
         running = self._running.get(identity)
         if running is None or running.row.model != live.model:  # a body may come piece by piece
             row = _row(live)
-            if foresee(self._node, row, _known(row)) is False:
+            if foresee(self._node, row, known_of(row)) is False:
                 self._running.pop(identity, None)
                 return
             if running is not None:
@@ -128,8 +133,10 @@ class Tail:
         self._remember(file.id)
         data = self._folder.read(file)
         row = self._folder.row(file, data) if data is not None else None
-        if row is not None and data is not None and self._fits(row, Hit(row, data).texts):
-            self._face.ended(row)
+        if row is not None and data is not None:
+            hit = Hit(row, data)
+            if self._fits(row, hit.texts):
+                self._face.ended(hit)
 
     def _give_up(self) -> None:
         """What ended long ago and left no file."""
@@ -148,7 +155,8 @@ class Tail:
         self._done.add(identity)
 
 
-def _known(row: Row) -> frozenset[str]:
+def known_of(row: Row) -> frozenset[str]:
+    """The columns of a running request that will not change."""
     return _KNOWN if row.model is None else _KNOWN | {"model"}
 
 

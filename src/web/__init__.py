@@ -1,0 +1,1 @@
+"""The query API, in a process of its own beside the proxy: see `app.py`."""

@@ -1,0 +1,127 @@
+"""What can be asked: the parameters of each endpoint, bounded, unknown ones refused."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from ..query.errors import FilterError
+from ..query.fields import FIELDS
+from ..query.parser import parse
+from ..query.tree import And, Node, Not, Or
+
+_CONDITIONS = 100
+_NO_NUL = r"^[^\x00]*$"
+
+Filter = Annotated[str, StringConstraints(max_length=4000, pattern=_NO_NUL)]
+Cursor = Annotated[str, StringConstraints(max_length=500, pattern=r"^[A-Za-z0-9_-]*$")]
+TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}$")]
+
+BUCKETS_US = {
+    "1m": 60_000_000,
+    "5m": 300_000_000,
+    "15m": 900_000_000,
+    "1h": 3_600_000_000,
+    "6h": 21_600_000_000,
+    "1d": 86_400_000_000,
+}
+GROUPS = {
+    name: FIELDS[name].column
+    for name in ("model", "key", "upstream", "cause", "provider", "session", "op", "status")
+}
+
+
+class Asking(BaseModel):
+    """Unknown parameters are refused: a misspelt filter must not show everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Filtered(Asking):
+    """With a filter."""
+
+    q: Filter = Field(default="", description="a filter, as `llmtap filters` explains it")
+
+    def node(self) -> Node:
+        """Raises FilterError."""
+        node = parse(self.q, time.time_ns() // 1000)
+        if _conditions(node) > _CONDITIONS:
+            raise FilterError(0, f"has more than {_CONDITIONS} conditions", len(self.q))
+        return node
+
+
+class PageAsked(Filtered):
+    """A page of requests."""
+
+    sort: Literal[
+        "-received",
+        "received",
+        "-duration",
+        "duration",
+        "-ttft",
+        "ttft",
+        "-overhead",
+        "overhead",
+        "-in",
+        "in",
+        "-out",
+        "out",
+        "-cached",
+        "cached",
+        "-reasoning",
+        "reasoning",
+        "-cost",
+        "cost",
+        "-status",
+        "status",
+    ] = Field(default="-received", description="`-` for the greatest first")
+    cursor: Cursor | None = Field(default=None, description="where the page before has ended")
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class SearchAsked(Filtered):
+    """Where something was said."""
+
+    cursor: Cursor | None = None
+    limit: int = Field(default=20, ge=1, le=50)
+    each: int = Field(default=2, ge=1, le=10, description="places of each word and request")
+
+
+class SessionsAsked(Asking):
+    """A page of sessions."""
+
+    cursor: Cursor | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class StatsAsked(Filtered):
+    """Sums."""
+
+    bucket: Literal["1m", "5m", "15m", "1h", "6h", "1d"] | None = Field(
+        default=None, description="one sum for each so long; none: one for all time"
+    )
+    by: (
+        Literal["model", "key", "upstream", "cause", "provider", "session", "op", "status"] | None
+    ) = Field(default=None, description="one sum for each value")
+
+
+class DocumentAsked(Asking):
+    """One trace."""
+
+    bodies: Literal["0", "1"] = Field(default="1", description="0: without them")
+
+
+class NothingAsked(Asking):
+    """No parameters."""
+
+
+def _conditions(node: Node) -> int:
+    match node:
+        case And(parts) | Or(parts):
+            return sum(map(_conditions, parts))
+        case Not(part):
+            return _conditions(part)
+        case _:
+            return 1

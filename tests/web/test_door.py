@@ -1,0 +1,121 @@
+"""Who is let in, and by what name the site may be called."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+
+from src.keys.keyring import ClientKey
+from src.web.door import Door, Failures
+from src.web.endpoints import router
+from src.web.errors import Refusal
+from src.web.view import Site, look
+from tests.web.kit import ADMIN, KEYS, Browser, Made, make_site
+
+
+def asking(address: str = "127.0.0.1", **headers: str) -> Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": raw, "client": (address, 1)})
+
+
+async def test_every_endpoint_asks_who_looks() -> None:
+    """The one place that own-key isolation comes from: what goes without it is red here."""
+
+    def calls(dependant: Dependant) -> set[object]:
+        return {dependant.call}.union(*(calls(inner) for inner in dependant.dependencies))
+
+    app = FastAPI()
+    app.include_router(router)
+    routes = [route for route in router.routes if isinstance(route, APIRoute)]
+    assert len(routes) >= 8
+    for route in routes:
+        assert look in calls(route.dependant), route.path
+
+
+@pytest.mark.parametrize("key", [None, "", "sk-llmtap-wrong-wrong-wrong", "' OR '1'='1"])
+async def test_r103_without_a_known_key_nothing_is_told(browser: Browser, key: str | None) -> None:
+    for path in ("me", "requests", "sessions", "stats", "search?q=x", "live"):
+        answered = await browser.get(f"/api/{path}", key)
+        assert answered.status_code == 401
+        assert answered.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_key_is_taken_from_either_header(browser: Browser) -> None:
+    me = await browser.get("/api/me", None, headers={"X-API-Key": KEYS["bob"]})
+    assert me.json() == {"admin": False, "key_label": "bob", "open": False}
+    assert (await browser.json("/api/me", ADMIN))["admin"] is True
+
+
+async def test_wrong_keys_from_one_address_are_bounded(site: Site) -> None:
+    browser = Browser(site, peer="10.1.2.3")
+    for _ in range(10):
+        assert (await browser.get("/api/me", "wrong")).status_code == 401
+    refused = await browser.get("/api/me", "wrong")
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await browser.get("/api/me", ADMIN)).status_code == 429
+    other = Browser(site, peer="10.1.2.4")
+    assert (await other.get("/api/me", ADMIN)).status_code == 200
+    await browser.close()
+    await other.close()
+
+
+def test_failures_are_forgiven_with_time_and_bounded_in_number() -> None:
+    now = 0.0
+    failures = Failures(lambda: now)
+    for _ in range(10):
+        assert failures.wait_s("2001:db8::1") == 0
+        failures.note("2001:db8::1")
+    assert failures.wait_s("2001:db8::ffff") > 0  # the same network
+    assert failures.wait_s("2001:db9::1") == 0
+    now = 6.0
+    assert failures.wait_s("2001:db8::1") == 0
+    for number in range(10_100):
+        failures.note(f"10.0.{number // 256}.{number % 256}")
+    assert len(failures._free_at) <= 10_000
+
+
+def test_an_expired_key_is_no_key(made: Made) -> None:
+    digest = hashlib.sha256(b"sk-llmtap-old-old-old").digest()
+    door = Door(None, [ClientKey("old", digest, expires_ns=1)], made.folder, is_open=False)
+    with pytest.raises(Refusal) as refused:
+        door.viewer(asking(x_api_key="sk-llmtap-old-old-old"))
+    assert refused.value.status == 401
+
+
+async def test_without_any_keys_this_machine_alone_sees_all(made: Made) -> None:
+    site, engine = make_site(made.folder, is_open=True)
+    here, there = Browser(site), Browser(site, peer="192.0.2.7")
+    assert (await here.json("/api/me", None)) == {"admin": True, "key_label": None, "open": True}
+    assert (await there.get("/api/me", None)).status_code == 403
+    await here.close()
+    await there.close()
+    await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("host", "listens", "served"),
+    [
+        ("localhost:3001", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("[::1]:3001", "127.0.0.1", True),
+        ("evil.test", "127.0.0.1", False),
+        ("127.0.0.1.evil.test", "127.0.0.1", False),
+        ("10.0.0.5", "127.0.0.1", False),
+        ("10.0.0.5:3001", "0.0.0.0", True),
+        ("evil.test", "0.0.0.0", False),
+        ("", "127.0.0.1", False),
+    ],
+)
+async def test_r109_only_known_hosts_are_served(
+    site: Site, host: str, listens: str, served: bool
+) -> None:
+    browser = Browser(site, host=listens)
+    answered = await browser.get("/api/me", headers={"Host": host})
+    assert answered.status_code == (200 if served else 421)
+    await browser.close()
