@@ -15,6 +15,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
@@ -31,7 +32,7 @@ from .compiling import SAID, Compiler, match_of, tests_in
 from .names import MOST, NAMED, values_of
 from .rollups import scope_of
 from .stats import Bucket, Span, stats
-from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, sessions
+from .tables import FLOAT_COLUMNS, LIST_COLUMNS, SEQ_STEP, SUMS, records, sessions
 
 SORTS = {
     "received": "seq",
@@ -436,7 +437,19 @@ def _decoded(cursor: str | None, sort: str) -> Place | None:
         given, value, seq = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise CursorError("the cursor is none that a page has given; begin without it") from None
-    sound = isinstance(seq, int) and (value is None or isinstance(value, int | float))
-    if given != sort or not sound or isinstance(value, bool) or not abs(seq) < 1 << 63:
+    if given != sort or not _is_whole(seq) or not _fits(value, sort):
         raise CursorError("the cursor belongs to another list; begin without it")
     return value, seq
+
+
+def _is_whole(value: object) -> bool:
+    """As a database's integer."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+
+
+def _fits(value: object, sort: str) -> bool:
+    """Can the sorted column be compared with it? Postgres is strict about kinds."""
+    if value is None or _is_whole(value):
+        return True
+    column = SORTS.get(sort.removeprefix("-"))
+    return column in FLOAT_COLUMNS and isinstance(value, float) and isfinite(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 from dataclasses import replace
 from typing import Any
@@ -111,6 +113,29 @@ def any_node(rng: random.Random, depth: int = 2) -> Node:
         return any_test(rng)
     parts = tuple(any_node(rng, depth - 1) for _ in range(rng.choice((2, 3))))
     return rng.choice((And(parts), Or(parts), Not(parts[0])))
+
+
+@pytest.mark.parametrize(
+    ("sort", "place"),
+    [
+        ("-status", [1.5, 1]),
+        ("-status", [2**63, 1]),
+        ("-status", [True, 1]),
+        ("-status", ["200", 1]),
+        ("-duration", [float("inf"), 1]),
+        ("-duration", [float("nan"), 1]),
+        ("-duration", [1.0, 2**63]),
+        ("-duration", [1.0, True]),
+        ("-received", [None, 1.5]),
+    ],
+)
+async def test_a_cursor_that_was_made_up_is_refused(
+    writer: Writer, reader: Reader, sort: str, place: list[object]
+) -> None:
+    await writer.apply(many(5))
+    made_up = base64.urlsafe_b64encode(json.dumps([sort, *place]).encode()).decode()
+    with pytest.raises(CursorError):
+        await reader.page(sort=sort, cursor=made_up)
 
 
 def newest_first(rows: list[Row]) -> list[Row]:
