@@ -195,8 +195,9 @@ class SecretTable:
         masked = (header[0], MASKED + b"%d" % number)
         secret = Secret(number, masked, texts, self._fingerprint(header))
         self._secrets[header] = secret
-        if texts:
-            self._tell(number, marshal.dumps(texts, MARSHAL_VERSION))
+        # Of one that is too short to be looked for too: else it would be taken for unknown, and
+        # with it nothing of this exchange would be looked for.
+        self._tell(number, marshal.dumps(texts, MARSHAL_VERSION))
         return secret
 
     def _fingerprint(self, header: Header) -> str | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import marshal
+
 from src.tracing.secrets import SecretTable
 
 HOST = (b"Host", b"127.0.0.1:3000")
@@ -36,3 +38,13 @@ def test_a_copy_of_what_everybody_shares_may_be_added_to() -> None:
     secrets.mask_target(b"/v1?key=0123456789abcdef", own)
     assert own.secrets
     assert not shared.secrets
+
+
+def test_a_secret_too_short_to_be_searched_is_told_as_well() -> None:
+    """Of a number it was never told, the recorder takes the texts for lost, and those of all other
+    secrets of that exchange are not looked for any more."""
+    told: dict[int, bytes] = {}
+    secrets = SecretTable(b"salt", frozenset(), told.__setitem__)
+    head = secrets.mask_headers(((b"Authorization", b"Bearer short"), (b"Cookie", b"a=b")))
+    texts = [marshal.loads(told[number]) for number in head.numbers()]
+    assert texts == [[b"Bearer short"], []]
