@@ -324,6 +324,7 @@ def _transport_limits(settings: Settings) -> TransportLimits:
         connections=limits.upstream_connections,
         idle_connections=limits.upstream_idle,
         idle_reuse_s=limits.upstream_idle_s,
+        message_bytes=limits.websocket_message_bytes,
     )
 
 

@@ -85,6 +85,9 @@ class Limits(Section):
     upstream_connections: Limit = Field(default=2000, description="connections to one upstream")
     upstream_idle: Count = Field(default=100, description="of those, kept open while idle")
     upstream_idle_s: Seconds = Field(default=15.0, description="seconds an idle one is reused")
+    websocket_message_bytes: Size = Field(
+        default=16777216, description="a WebSocket's message, over its fragments, then close 1009"
+    )
     replay_bytes: SizeOrNone = Field(
         default=1048576, description="request body kept for a retry; above it, none"
     )

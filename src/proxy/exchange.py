@@ -113,8 +113,10 @@ class Response:
 
         `transform` gets each chunk and returns what the client gets for it (b"" for nothing yet);
         it is called once more with b"" at the end for what it still holds. Further ones get what
-        the first has made of it.
+        the first has made of it. Raises RuntimeError for a WebSocket's frames.
         """
+        if self.status == 101:
+            raise RuntimeError("a WebSocket's frames cannot be rewritten")
         self.headers = [h for h in self.headers if h[0].lower() != b"content-length"]
         if isinstance(self.body, bytes):
             self.body = transform(self.body) + transform(b"")

@@ -13,6 +13,7 @@ from .headers import KIND, Header, Kind, connection_tokens
 from .retries import AnswerRetries, replayable
 from .transport.base import Outgoing, Transport
 from .urls import join_path
+from .websocket import ClientFrames, handshake_headers, wants_websocket
 
 
 class Forwarder:
@@ -36,7 +37,7 @@ class Forwarder:
     async def __call__(self, exchange: Exchange) -> Response:
         upstream = exchange.upstream
         if upstream is None or exchange.refusal is not None or exchange.method == b"GET":
-            refusal = _refusal(exchange)
+            refusal = self._refusal(exchange)
             if refusal is not None:
                 return exchange.refuse(*refusal, _SOON if refusal[0] == 503 else ())
         if exchange.forwarded is not None:
@@ -53,6 +54,22 @@ class Forwarder:
         if self._answers is not None and response.status in self._answers.statuses:
             return await self._again(self._answers, response, exchange, upstream, out)
         return response
+
+    def _refusal(self, exchange: Exchange) -> tuple[int, str, str] | None:
+        """Status, code and message for what is not forwarded."""
+        if exchange.refusal is not None:
+            return exchange.refusal
+        if exchange.upstream is None:
+            return 404, "unknown_path", f"no upstream serves {exchange.path.decode('latin-1')}"
+        if wants_websocket(exchange) and not self._carries_websocket(exchange, exchange.upstream):
+            text = "WebSockets are not served here: use HTTP streaming"
+            return 426, "websocket_unsupported", text
+        return None
+
+    def _carries_websocket(self, exchange: Exchange, upstream: Upstream) -> bool:
+        """Both sides must be our own: an ASGI server in front or the other transport cannot."""
+        transport = self._transports[upstream.name]
+        return isinstance(exchange.body, ClientFrames) and getattr(transport, "websockets", False)
 
     async def _send(
         self, exchange: Exchange, upstream: Upstream, out: Outgoing, wait_ms: float = 0.0
@@ -120,17 +137,6 @@ class TimeLimit:
             timer = loop.call_at(ends, response.body.cut, BodyError("timeout", why))
             exchange.on_finish(lambda _: timer.cancel())
         return response
-
-
-def _refusal(exchange: Exchange) -> tuple[int, str, str] | None:
-    """Status, code and message for what is not forwarded."""
-    if exchange.refusal is not None:
-        return exchange.refusal
-    if exchange.upstream is None:
-        return 404, "unknown_path", f"no upstream serves {exchange.path.decode('latin-1')}"
-    if wants_websocket(exchange):
-        return 426, "websocket_unsupported", "WebSockets are not served here: use HTTP streaming"
-    return None
 
 
 def _unsent(error: ProxyError) -> bool:
@@ -202,6 +208,9 @@ def _end_to_end(exchange: Exchange, upstream: Upstream) -> list[Header]:
             named = (named or set()) | connection_tokens(pair[1])
     if named is not None and (named := named - _NEVER_NAMED):
         kept = [pair for pair in kept if pair[0].lower() not in named]
+        if b"upgrade" in named and isinstance(exchange.body, ClientFrames):
+            managed = upstream.api_key is not None
+            kept = handshake_headers(exchange.headers, kept, managed=managed)
     if exchange.http_version != b"1.1" and exchange.header(b"host") is None:
         kept.insert(0, (b"Host", upstream.host_header))  # HTTP/1.0 could do without
     return kept
@@ -230,12 +239,4 @@ def _edited(
     return headers
 
 
-def wants_websocket(exchange: Exchange) -> bool:
-    """Is this an upgrade to WebSocket? Codex tries one first and falls back on 426."""
-    if exchange.method != b"GET":
-        return False
-    upgrade = exchange.header(b"upgrade")
-    return upgrade is not None and upgrade.lower() == b"websocket"
-
-
-__all__ = ["Forwarder", "TimeLimit", "outgoing", "wants_websocket"]
+__all__ = ["Forwarder", "TimeLimit", "outgoing"]

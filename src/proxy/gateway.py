@@ -255,7 +255,11 @@ def _break_off(exchange: Exchange, client: Client, error: BodyError, *, flushed:
     """The upstream's answer will never be whole: cut the client, or, where its head broke off
     together with it and not a byte has gone out, answer in its place."""
     _overrule(exchange, Cause(error.cause), str(error))
-    exchange.error = ErrorRecord("upstream", error.cause, str(error))
+    source = "proxy" if error.cause == "rejected" else "upstream"
+    exchange.error = ErrorRecord(source, error.cause, str(error))
+    if exchange.status == 101:
+        client.flush()  # agreed is agreed, and tells the client how to read what it is told
+        flushed = True
     if flushed or exchange.t_first_byte is not None:
         client.abort()
         return

@@ -7,6 +7,7 @@ deadline for a request's head or body, no cap on headers, and takes `Transfer-En
 and a missing Host. Parsing is the same: llhttp by httptools.
 
     IDLE ──first byte──▶ HEAD ──▶ (Exchange made) BODY ──▶ ANSWERING ──▶ IDLE | LINGER ──▶ closed
+                                      └──handshake──▶ UPGRADED ──▶ LINGER ──▶ closed
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from .gateway import Gateway
 from .headers import KIND, Kind, content_length, end_to_end
 from .limits import ServerLimits
 from .urls import origin_form
+from .websocket import ClientFrames, wants_websocket
 
 log = logging.getLogger("llmtap.server")
 
@@ -63,6 +65,7 @@ class Reading(Enum):
     BODY = 2  # the rest of a request's body
     LINGER = 3  # nothing: what still comes is thrown away until it closes
     CLOSED = 4
+    UPGRADED = 5  # a WebSocket's frames
 
 
 class Served(Protocol):
@@ -89,7 +92,7 @@ class UvicornState(Protocol):
 
 
 # Named once: a member through its class costs 80 ns in Python 3.11, and each request asks often.
-IDLE, HEAD, BODY, LINGER, CLOSED = Reading
+IDLE, HEAD, BODY, LINGER, CLOSED, UPGRADED = Reading
 
 
 class ServerProtocol(asyncio.Protocol):
@@ -237,8 +240,8 @@ class ServerProtocol(asyncio.Protocol):
         self._fed = data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._keep_alive = False  # llhttp reads no further on this connection
+        except httptools.HttpParserUpgrade as stop:
+            self._upgrade(data[stop.args[0] :])
         except httptools.HttpParserError as error:
             if self._problem is None:
                 self._problem = (400, f"this is not valid HTTP/1.1: {error}")
@@ -249,6 +252,27 @@ class ServerProtocol(asyncio.Protocol):
             self._await_body(len(data) if reading is BODY else 0)
         elif self._reading is HEAD:
             self._await_head(data, begun=reading is not HEAD)
+
+    def _upgrade(self, rest: bytes) -> None:
+        """llhttp reads no further on this connection. What follows a handshake are frames, for
+        the upstream if it agrees."""
+        exchange = self._exchange
+        if self._queue:
+            exchange = self._queue[-1][0]
+            self._queue[-1] = (exchange, False)
+        else:
+            self._keep_alive = False
+        if exchange is None or not wants_websocket(exchange) or exchange.http_version != b"1.1":
+            return
+        if exchange.body.announced or exchange.body.chunked or exchange.body.error is not None:
+            return  # a handshake has no body: it is refused
+        frames = ClientFrames(self)
+        exchange.body = self._body = frames
+        self._reading = UPGRADED
+        # It takes the parser's place: no read of any other connection has to ask what it is.
+        self._parser = cast(httptools.HttpRequestParser, frames)
+        if rest:
+            frames.feed_data(rest)
 
     def _await_head(self, data: bytes, *, begun: bool) -> None:
         """The head is not whole yet: bounded in bytes and, from its first byte, in time."""
@@ -452,6 +476,9 @@ class ServerProtocol(asyncio.Protocol):
         lines += [b"%b: %b\r\n" % pair for pair in headers]
         lines.append(b"x-llmtap-id: %b\r\n" % exchange.id.encode())
         if self._chunked:
+            if status == 101:
+                self._begin_frames(exchange, response)
+                return
             lines.append(b"transfer-encoding: chunked\r\n")
         if not exchange.body.complete and status >= 400:
             self._keep_alive = False  # an early no: the rest of the upload is not waited for
@@ -463,6 +490,18 @@ class ServerProtocol(asyncio.Protocol):
         if self._write_paused and self._response_body is not None:
             self._response_body.pause()
         self._head = b"".join(lines)  # every write is a system call: the body may be here already
+
+    def _begin_frames(self, exchange: Exchange, response: Response) -> None:
+        """The upstream has agreed to a WebSocket: its answer as it came, then frames both ways."""
+        self._chunked = False
+        lines = [b"HTTP/1.1 101 %b\r\n" % (response.reason or b"Switching Protocols")]
+        lines += [b"%b: %b\r\n" % pair for pair in response.headers]
+        lines.append(b"x-llmtap-id: %b\r\n\r\n" % exchange.id.encode())
+        self._response_body = cast(ResponseBody, response.body)
+        if self._write_paused:
+            self._response_body.pause()
+        self._head = b"".join(lines)
+        cast(ClientFrames, exchange.body).open()
 
     def flush(self) -> None:
         """Send the head now: the body is not here yet."""
@@ -495,7 +534,7 @@ class ServerProtocol(asyncio.Protocol):
         if exchange is not None and not exchange.body.complete:
             self._linger()
         elif not self._keep_alive:
-            self._close()
+            self._end_last()
         elif self._queue:
             self._begin(*self._queue.popleft())
             self.resume_reading()
@@ -506,14 +545,26 @@ class ServerProtocol(asyncio.Protocol):
             elif self._reading is HEAD:
                 self.deadline = monotonic() + self._limits.head_s
 
+    def _end_last(self) -> None:
+        """The last answer on this connection. Behind a handshake something may still come."""
+        if self._reading is UPGRADED:
+            self._linger()
+        else:
+            self._close()
+
     def abort(self) -> None:
         """Cut: the client must not take what it has for the whole."""
-        self._exchange = None
-        self._head = b""
+        exchange, self._exchange = self._exchange, None
+        begun, self._head = not self._head, b""
+        frames = exchange.body if exchange is not None else None
         if self._until_close or self._write_paused:
             # A body that ends with the connection needs a reset to be told from a whole one;
             # chunked and sized ones have their ends marked.
             self._reset()
+        elif isinstance(frames, ClientFrames) and frames.opened:
+            if begun and exchange is not None and (last := frames.farewell(exchange.cause)):
+                self.transport.write(last)
+            self._linger()
         else:
             self._close()
 

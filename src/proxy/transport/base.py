@@ -20,6 +20,7 @@ class TransportLimits:
     idle_connections: int = 100
     idle_reuse_s: float = 15.0
     head_bytes: int = 256 * 1024
+    message_bytes: int = 16 * 1024 * 1024  # of a WebSocket, over its fragments
 
 
 @dataclass(slots=True)

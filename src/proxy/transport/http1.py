@@ -1,8 +1,9 @@
 """HTTP/1.1 to the upstream: one connection, its parser, its states.
 
     CONNECTING ──▶ IDLE ──start──▶ HEAD ──head──▶ BODY ──end──▶ IDLE (back to the pool)
-                     │               │              │
-                     └───────────────┴──────────────┴──▶ CLOSED
+                     │               ├──101──▶ TUNNEL (a WebSocket: tunnel.py has it)
+                     │               │              │ │
+                     └───────────────┴──────────────┴─┴─▶ CLOSED
 
 Parsing is llhttp's; what stands here is what llhttp leaves to its user: which framing to trust,
 where a body without a length ends, and when a connection may serve somebody else.
@@ -29,7 +30,9 @@ from ..errors import (
 )
 from ..exchange import Exchange, Header, Response
 from ..headers import KIND, Kind, response_framing
+from ..websocket import ClientFrames
 from .base import Outgoing, TransportLimits
+from .tunnel import Tunnel
 
 NEVER = float("inf")
 
@@ -41,9 +44,11 @@ class State(Enum):
     HEAD = 1  # a request was sent, its answer's head is awaited
     BODY = 2  # the answer's body is arriving
     CLOSED = 3  # gone, or not to be used again
+    TUNNEL = 4  # upgraded to a WebSocket, until it closes
 
 
-IDLE, HEAD, BODY, CLOSED = State  # named once: see server.py
+IDLE, HEAD, BODY, CLOSED, TUNNEL = State  # named once: see server.py
+_FRAMING = frozenset({Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING})  # a 101 has none
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 
@@ -80,6 +85,7 @@ class Connection(asyncio.Protocol):
         "_reason",
         "_request",
         "_surplus",
+        "_tunnel",
         "_upload_done",
         "_write_paused",
         "deadline",
@@ -89,6 +95,7 @@ class Connection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    _tunnel: Tunnel  # in the state of that name
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -202,8 +209,8 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(BadResponse("the upstream switched protocols without being asked"))
+        except httptools.HttpParserUpgrade as stop:
+            self._switch(data[stop.args[0] :])
         except httptools.HttpParserError as error:
             if self._done:  # the answer is whole, what follows it is none (reliability 24)
                 self._surplus = True
@@ -280,6 +287,30 @@ class Connection(asyncio.Protocol):
         if self.state is BODY:
             self._done = True
 
+    def _switch(self, rest: bytes) -> None:
+        """A 101: where it was asked for, the connection is a WebSocket's from here on, beginning
+        with the `rest` of what was read."""
+        exchange, head = self._exchange, self._head
+        frames = exchange.body if exchange is not None else None
+        if (
+            exchange is None
+            or head is None
+            or head.done()
+            or not isinstance(frames, ClientFrames)
+            or _CONTROL.search(self._reason)
+            or not any(n.lower() == b"upgrade" and _names(v) for n, v in self._headers)
+        ):
+            self._fail(BadResponse("the upstream switched protocols without being asked"))
+            return
+        self.state = TUNNEL
+        exchange.t_headers = monotonic()
+        self._tunnel = tunnel = Tunnel(self, exchange, frames, self._limits)
+        self.transport.set_protocol(tunnel)
+        headers = [pair for pair in self._headers if KIND[pair[0]] not in _FRAMING]
+        head.set_result(Response(101, headers, tunnel.body, reason=self._reason))
+        if rest:
+            tunnel.data_received(rest)
+
     def _complete(self) -> None:
         """The answer is whole: pass its end on, and the connection to whoever is next."""
         body, self._body = self._body, None
@@ -331,6 +362,8 @@ class Connection(asyncio.Protocol):
         """The deadline has passed."""
         if self.state is IDLE:
             self.close()
+        elif self.state is TUNNEL:
+            self._tunnel.expire(now)
         elif self.state is HEAD and not self._upload_done and not self._write_paused:
             self.deadline = (
                 now + self._limits.headers_s
@@ -402,6 +435,10 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self.deadline = monotonic() + self._limits.idle_s
             self.transport.resume_reading()
+
+
+def _names(upgrade: bytes) -> bool:
+    return upgrade.strip().lower() == b"websocket"
 
 
 __all__ = ["Connection", "State"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from time import monotonic
+from typing import ClassVar
 
 import certifi
 
@@ -28,6 +29,8 @@ _HEADERS = Phase.HEADERS
 
 class NativeTransport:
     """Sends requests to any number of upstreams. TLS verifies against `ca_file` or the system's."""
+
+    websockets: ClassVar[bool] = True  # the forwarder asks: the other transport has none
 
     def __init__(
         self, limits: TransportLimits, sweeper: Sweeper, ca_files: dict[str, Path] | None = None
