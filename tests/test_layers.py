@@ -104,7 +104,7 @@ def test_providers_know_only_the_standard_library_orjson_and_utils(path: Path) -
             assert parts[0] in allowed - forbidden, ".".join(parts)
 
 
-RECORDER_LIBRARIES = {"orjson", "brotli", "zstandard"}
+RECORDER_LIBRARIES = {"orjson", "brotli", "wsproto", "zstandard"}
 
 
 def test_the_recorder_starts_without_the_programs_libraries() -> None:

@@ -31,6 +31,8 @@ from ..proxy.exchange import (
     Phase,
     Response,
 )
+from ..proxy.frames import Unmasker
+from ..proxy.websocket import ClientFrames
 from ..tracing.child import RecorderProcess
 from ..tracing.counters import Counters
 from ..tracing.journal import Journal
@@ -284,6 +286,8 @@ class _Recording:
         self._number = number
         if body is not None:
             self.request = _Whole(body, head.secrets)
+        elif isinstance(exchange.body, ClientFrames):
+            self.request = self._flow(_REQUEST, None, head.secrets, FrameFlow)
         else:
             self.request = self._flow(_REQUEST, head.content_length, head.secrets)
         return number != 0
@@ -370,10 +374,16 @@ class _Recording:
         self._journal.finish(self._number, now, self._finished(exchange))
 
     def _flow(
-        self, kinds: tuple[int, int], length: int | None, secrets: tuple[Secret, ...]
+        self,
+        kinds: tuple[int, int],
+        length: int | None,
+        secrets: tuple[Secret, ...],
+        form: type[Flow] | None = None,
     ) -> Flow:
         table = self._secrets if kinds is _REQUEST else None
-        flow = Flow(kinds, self._number, self._journal, self._clock, self._body_bytes, table)
+        flow = (form or Flow)(
+            kinds, self._number, self._journal, self._clock, self._body_bytes, table
+        )
         if length is not None and length <= self._body_bytes:
             flow.hashing = False
         if secrets:
@@ -593,6 +603,44 @@ class Flow:
             self._put(self._kinds[0], len(self._held), self._held)
         digest = self._hash.hexdigest() if self._hash is not None else None
         return self.wire_bytes, digest, self._lost, self._kept
+
+
+class FrameFlow(Flow):
+    """What a client sends over a WebSocket, written down without the masks of its frames: what is
+    secret in them could not be found otherwise. Length and hash are those of the wire."""
+
+    def __init__(
+        self,
+        kinds: tuple[int, int],
+        number: int,
+        journal: Journal,
+        clock: Callable[[], float],
+        room: int,
+        table: SecretTable | None,
+    ) -> None:
+        super().__init__(kinds, number, journal, clock, room, table)
+        self.hashing = False
+        self._hash = hashlib.sha256()
+        self._unmasker = Unmasker()
+
+    def add(self, chunk: bytes) -> None:
+        """A piece of the frames. Hot: once per read."""
+        if self._hash is not None:
+            self._hash.update(chunk)
+        if self._room:
+            self.wire_bytes += len(chunk)
+            plain = self._unmasker.feed(chunk)
+            self.wire_bytes -= len(plain)  # which `add` counts
+            if plain:
+                super().add(plain)
+        else:
+            self.wire_bytes += len(chunk)
+
+    def outcome(self) -> Body:
+        """As a Flow's; a head that broke off is kept as it is."""
+        if self._unmasker.rest and self._room:
+            self._put(self._kinds[0], len(self._unmasker.rest), self._unmasker.rest)
+        return super().outcome()
 
 
 def _difference(

@@ -236,21 +236,30 @@ class Base64Text(Part):
 
 
 class TracedEvent(Part):
-    """One event. The only optional key of the document: `incomplete`, where it is true."""
+    """One event. The only optional keys of the document stand here: `incomplete`, where it is true,
+    and what only the messages of a WebSocket have."""
 
     t: Milliseconds
-    raw: str | Base64Text
+    from_: Literal["client", "upstream"] | None = Field(
+        default=None, alias="from", description="of a WebSocket: who sent it"
+    )
+    opcode: Literal["text", "binary", "close", "ping", "pong"] | None = Field(
+        default=None, description="of a WebSocket; a fragmented message is one event"
+    )
+    code: int | None = Field(default=None, description="of a close that gives one")
+    raw: str | Base64Text = Field(description="of a close: its reason")
     incomplete: bool = Field(
         default=False, description="no client would have been given this event"
     )
 
 
 class TracedStream(Part):
-    """Joining the raws gives the decoded stream back exactly, byte for byte."""
+    """Joining the raws gives the decoded stream back exactly, byte for byte; a WebSocket's are its
+    messages, both ways in the order they passed."""
 
-    protocol: Literal["sse", "ndjson", "json_array"]
+    protocol: Literal["sse", "ndjson", "json_array", "websocket"]
     events: list[TracedEvent]
-    terminal: bool = Field(description="the provider's own end was seen")
+    terminal: bool = Field(description="the provider's own end was seen, or a WebSocket's close")
 
 
 class TraceDocument(Part):

@@ -11,10 +11,11 @@ import hashlib
 from ..proxy.providers.values import ErrorInfo, Usage
 from . import masking
 from .bodies import EMPTY_SHA256, BodyPart, Limits, show
-from .recorded import Recorded
+from .recorded import Frames, Recorded
 from .records import Body
 from .routes import Route, find_route
 from .streams import Stream, read_stream
+from .websocket import accepted_deflate, read_frames
 
 NO_SECRETS = "compressed, and after a crash it cannot be searched for secrets"
 
@@ -84,6 +85,9 @@ def find(recorded: Recorded, limits: Limits, without_bodies: str | None) -> Find
         opened.upstream, opened.method, opened.target, opened.forward_path, opened.http_version
     )
     found = Findings(recorded, route)
+    if recorded.frames is not None:
+        _read_websocket(found, recorded.frames, limits, without_bodies)
+        return found
     _read_request(found, limits, without_bodies)
     if recorded.answered is not None:
         _read_response(found, limits, without_bodies)
@@ -203,6 +207,36 @@ def _read_message(found: Findings) -> None:
         provider, operation = found.route.provider, found.route.operation
         found.answered_model = provider.response_model(operation, answer.parsed)
         found.usage = provider.usage(operation, answer.parsed)
+
+
+def _read_websocket(
+    found: Findings, frames: list[Frames], limits: Limits, without_bodies: str | None
+) -> None:
+    """Both ways of a WebSocket: a stream; the bodies only say how much of it there was."""
+    recorded = found.recorded
+    assert recorded.answered is not None  # noqa: S101 - a 101 has made it one
+    asked = found.request_headers = {n.lower(): v for n, v in recorded.opened.headers}
+    answered = found.response_headers = {n.lower(): v for n, v in recorded.answered.headers}
+    deflate = accepted_deflate(answered.get(b"sec-websocket-extensions"))
+    stream, closing = read_frames(recorded, frames, deflate, limits)
+    found.stream = stream
+    found.question = _part(recorded, asked, *recorded.request_body())
+    if recorded.finished is None:
+        found.question.sha256 = None  # it is of the wire, and what is here has lost its masks
+    found.answer = _part(recorded, answered, *recorded.response_body())
+    for part, name in ((found.question, "request"), (found.answer, "response")):
+        if part.wire_bytes:
+            _show_stream(part, part.wire_bytes, stream)
+            part.decoded_bytes = None
+        if deflate is not None and recorded.secrets is None:
+            _leave_out(found, part, name, NO_SECRETS)
+        elif without_bodies is not None and part.wire_bytes:
+            _leave_out(found, part, name, without_bodies)
+    found.redactions += [f"/stream/events/{number}/raw" for number in stream.masked]
+    found.asked_model = found.route.query_model()
+    _judge(found)
+    if found.cause == "ok":  # a close was seen, whichever side left first then
+        found.phase, found.detail = "done", closing
 
 
 # --- how it ended --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..utils.redaction import MASK
 from . import squeezing
-from .recorded import Recorded
+from .recorded import Frames, Recorded
 from .records import (
     END_OF_SEGMENT,
     GET_HEADER,
@@ -213,7 +213,25 @@ class JournalReader:
                 request.append(payload)
             else:
                 self._take(recorded, kind, t, payload)
+        if recorded.answered is not None and recorded.answered.status == 101:
+            recorded.frames = self._frames(recorded, exchange)
         return recorded
+
+    def _frames(self, recorded: Recorded, exchange: OpenExchange) -> list[Frames]:
+        """What both sides of a WebSocket sent, in the order it passed."""
+        frames: list[Frames] = []
+        for record in exchange.records[1:]:
+            mapping, at = self._mapping(record >> _OFFSET_BITS), record & _OFFSET_MASK
+            t, _, kind, _, length = GET_HEADER(mapping, at)
+            payload: bytes | None = mapping[at + HEADER_BYTES : at + length]
+            if kind in (Kind.REQUEST_MASKED, Kind.RESPONSE_MASKED):
+                payload = self._restored(recorded, payload or b"")
+                if recorded.altered:
+                    payload = None
+            elif kind not in (_REQUEST_CHUNK, _RESPONSE_CHUNK):
+                continue
+            frames.append((t, kind in (_REQUEST_CHUNK, Kind.REQUEST_MASKED), payload))
+        return frames
 
     def _begun(self, mapping: mmap.mmap, at: int) -> Recorded:
         length = GET_HEADER(mapping, at)[-1]

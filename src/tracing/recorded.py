@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from .records import Answered, Body, Finished, Opened
 from .rules import Masker
 
+# Monotonic seconds, whether the client sent it, the bytes: None where a secret was taken out of
+# them for good, which leaves no frames.
+Frames = tuple[float, bool, bytes | None]
+
 
 @dataclass(slots=True)
 class Recorded:
@@ -24,6 +28,14 @@ class Recorded:
     secrets: list[bytes] | None = field(default_factory=list)
     masker: Masker | None = None  # of what the configuration wants hidden
     altered: bool = False  # a chunk was masked for good: its hash cannot be told
+    frames: list[Frames] | None = None  # of a WebSocket: both ways, in the order they came
+
+    def without_bodies(self) -> None:
+        """Forget what passed."""
+        self.request.clear()
+        self.response.clear()
+        if self.frames is not None:
+            self.frames.clear()
 
     def request_body(self) -> tuple[bytes, Body]:
         """The kept bytes and what is known of all of them."""

@@ -257,8 +257,7 @@ class Recorder:
             try:
                 recorded = reader.read(exchange)
                 if reason is not None:
-                    recorded.request.clear()
-                    recorded.response.clear()
+                    recorded.without_bodies()
                 return self._documents.build(recorded, reason)
             except OSError as error:
                 if not isinstance(error, FileNotFoundError):  # a segment that is gone stays so

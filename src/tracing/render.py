@@ -95,10 +95,30 @@ def event(t: bytes, raw: bytes, complete: bool) -> bytes:
     try:
         text = orjson.dumps(raw.decode())
     except UnicodeDecodeError:
-        text = b'{"base64": "%b"}' % base64.b64encode(raw)
+        text = _base64(raw)
     if complete:
         return b'{"t": %b, "raw": %b}' % (t, text)
     return b'{"t": %b, "raw": %b, "incomplete": true}' % (t, text)
+
+
+def frame_event(
+    t: bytes, sender: str, opcode: str, raw: bytes, *, code: int | None, complete: bool
+) -> bytes:
+    """One message of a WebSocket as a line. Binary ones stand as base64, whatever is in them."""
+    line = event(t, raw, complete) if opcode != "binary" else _binary_event(t, raw, complete)
+    told = b', "from": "%b", "opcode": "%b"' % (sender.encode(), opcode.encode())
+    if code is not None:
+        told += b', "code": %d' % code
+    return line.replace(b', "raw"', told + b', "raw"', 1)
+
+
+def _binary_event(t: bytes, raw: bytes, complete: bool) -> bytes:
+    tail = b"" if complete else b', "incomplete": true'
+    return b'{"t": %b, "raw": %b%b}' % (t, _base64(raw), tail)
+
+
+def _base64(raw: bytes) -> bytes:
+    return b'{"base64": "%b"}' % base64.b64encode(raw)
 
 
 def events(lines: list[bytes]) -> orjson.Fragment:

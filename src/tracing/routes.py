@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from urllib.parse import parse_qs
 
 from ..proxy.providers.base import Provider
 from ..proxy.providers.registry import get_provider
@@ -30,6 +31,10 @@ class Route:
     query_masked: bool
     http_version: str
     whole_types: set[str | None] = field(default_factory=set)
+
+    def query_model(self) -> str | None:
+        """The model a WebSocket's handshake asks for, which has no body to name it in."""
+        return next(iter(parse_qs(self.query or "").get("model", ())), None)
 
     def streamed(self, content_type: str | None) -> bool:
         """Whether an answer of this type is a stream. Hot: the types that are none are kept."""
