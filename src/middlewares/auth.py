@@ -6,7 +6,8 @@
           keys_file: keys.yaml        # and, or instead: keys: [{label: ci, key: "${CI_KEY}"}]
 
 A key is accepted where any provider's client would put it; `X-Client-API-Key` is asked first, so
-that a client may send its own provider key in `Authorization` and ours beside it. Fails closed.
+that a client may send its own provider key in `Authorization` and ours beside it. Browsers, which
+can set no header for a WebSocket, offer theirs as a subprotocol. Fails closed.
 """
 
 from __future__ import annotations
@@ -26,24 +27,27 @@ from ..keys.keyring import ClientKey, Keyring, clashes
 from ..keys.watching import KeysFileWatch, Stamp, stamp
 from ..proxy.exchange import CallNext, Exchange, Header, Response
 from ..proxy.providers.base import CREDENTIAL_QUERY
+from ..proxy.websocket import offered_key, offers_without_key, wants_websocket
 from ..utils.spellings import Spellings
 from ..utils.suggesting import did_you_mean
 from ..utils.tasks import spawn
 from ._asked import Unclear, asked_models, has_body
 from .base import Services
 
-_OURS, _AUTHORIZATION, _QUERY = 1, 2, 6
+_OURS, _AUTHORIZATION, _SUBPROTOCOL, _QUERY = 1, 2, 6, 7
 _PLACES = {
     b"x-client-api-key": _OURS,
     b"authorization": _AUTHORIZATION,
     b"x-api-key": 3,
     b"x-goog-api-key": 4,
     b"api-key": 5,
+    b"sec-websocket-protocol": _SUBPROTOCOL,
 }
 _CHALLENGE = b'Bearer realm="llmtap"'
 _NO_KEY = "no API key was given; send yours as Authorization: Bearer, or as x-client-api-key"
 _BAD_KEY = "the API key is not known here"
 _EXPIRED = "the API key has expired"
+_UNSEEN_MODELS = "this API key is limited to some models, which a WebSocket may change; use HTTP"
 
 
 class AuthOptions(Section):
@@ -162,7 +166,13 @@ class Auth:
         places, find = self._places, self._ring.find
         for name, value in [pair for pair in exchange.headers if places[pair[0]]]:
             place = places[name]
-            key = find(value if place != _AUTHORIZATION else _bearer(value))
+            if place == _AUTHORIZATION:
+                key = find(_bearer(value))
+            elif place != _SUBPROTOCOL:
+                key = find(value)
+            else:
+                found = found or self._in_offers(exchange, value)
+                continue
             if key is not None and place < first:
                 found, first = key, place
             if not keeps and (key is not None or place == _OURS):
@@ -171,6 +181,18 @@ class Auth:
             in_query = self._in_query(exchange, keeps)
             return found or in_query
         return found
+
+    def _in_offers(self, exchange: Exchange, value: bytes) -> ClientKey | None:
+        """The key among the subprotocols. Only the others are offered to the upstream."""
+        key = self._ring.find(offered_key(value))
+        if key is None:
+            return None
+        rest = offers_without_key(exchange.headers)
+        if rest:
+            exchange.set_header(b"Sec-WebSocket-Protocol", rest)
+        else:
+            exchange.remove_header(b"Sec-WebSocket-Protocol")
+        return key
 
     def _in_query(self, exchange: Exchange, keeps: bool) -> ClientKey | None:
         found: ClientKey | None = None
@@ -186,7 +208,7 @@ class Auth:
         return found
 
     def _unknown(self, exchange: Exchange) -> Response:
-        given = any(self._places[name] for name, _ in exchange.headers) or any(
+        given = any(_gives(self._places[n], v) for n, v in exchange.headers) or any(
             _parameter(part) for part in exchange.query.split(b"&")
         )
         return _unauthorized(exchange, _BAD_KEY if given else _NO_KEY, invalid=given)
@@ -197,6 +219,10 @@ def _bearer(value: bytes) -> bytes:
     if value.startswith(b"Bearer "):  # as nearly everyone writes it
         return value[7:].strip()
     return value[7:].strip() if value[:7].lower() == b"bearer " else b""
+
+
+def _gives(place: int, value: bytes) -> bool:
+    return bool(offered_key(value)) if place == _SUBPROTOCOL else bool(place)
 
 
 def _parameter(part: bytes) -> bytes:
@@ -223,6 +249,8 @@ async def _model_refused(exchange: Exchange, key: ClientKey) -> Response | None:
         if not key.allows_model(name):
             text = f"this API key may not use the model {name[:100]}"
             return exchange.refuse(403, "model_not_allowed", text)
+    if not names and wants_websocket(exchange):
+        return exchange.refuse(426, "websocket_unsupported", _UNSEEN_MODELS)
     if not names and has_body(exchange):
         text = "this API key is limited to some models, and the request names none"
         return exchange.refuse(403, "model_not_allowed", text)

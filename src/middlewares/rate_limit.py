@@ -27,6 +27,7 @@ from ..config.settings import Settings
 from ..limits import Claim, Grant, MemoryStore, Refusal, StoreUnavailable
 from ..limits.shared import RedisStore
 from ..proxy.exchange import CallNext, Exchange, Response
+from ..proxy.websocket import wants_websocket
 from ..utils.spellings import Spellings
 from ._rules import Count, OnFailure, Rule, RuleOptions
 from ._spending import NOTHING, Asked, Running, read_request
@@ -103,6 +104,9 @@ class RateLimitOptions(BaseModel):
         return (*short, *self.rules)
 
 
+_UNCOUNTED = "tokens or models are limited here, and a WebSocket's are not counted; use HTTP"
+
+
 class RateLimit:
     """The rate_limit middleware."""
 
@@ -112,7 +116,7 @@ class RateLimit:
         self._options = options
         self._rules = [Rule(o, options.on_store_failure) for o in options.all_rules()]
         self._all_for_every = not any(o.match.model_fields_set for o in options.all_rules())
-        self._reads_body = any(rule.reads_body for rule in self._rules)
+        self._reads_body = _read_body(self._rules)
         self._finishes = any(rule.kind != "requests" for rule in self._rules)
         self._memory: MemoryStore | None = None
         self._redis: RedisStore | None = None
@@ -149,7 +153,9 @@ class RateLimit:
         decided = self._redis.outage.requests if self._redis is not None else 0
         return {**counts, "without_store": decided}
 
-    async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response:
+    async def __call__(  # noqa: C901 - one pass, in the order it happens
+        self, exchange: Exchange, call_next: CallNext
+    ) -> Response:
         """Take what the request needs, or refuse it. Hot: once per request."""
         if exchange.refusal is not None:
             return await call_next(exchange)  # the gateway refuses it anyway
@@ -157,7 +163,9 @@ class RateLimit:
         if not self._all_for_every:
             rules = [rule for rule in rules if rule.is_for(exchange)]
         asked = NOTHING
-        if self._reads_body and any(rule.reads_body for rule in rules):
+        if self._reads_body and _read_body(rules):
+            if wants_websocket(exchange):
+                return exchange.refuse(426, "websocket_unsupported", _UNCOUNTED)
             asked = await read_request(exchange, rules, self._options.assumed_output_tokens)
         ruled, claims = _claims(rules, exchange, asked)
         if not claims:
@@ -222,6 +230,10 @@ def _redis_store(options: RateLimitOptions, url: SecretStr, services: Services) 
         lease_s=options.lease_s,
         prefix=options.redis_prefix,
     )
+
+
+def _read_body(rules: Sequence[Rule]) -> bool:
+    return any(rule.reads_body for rule in rules)
 
 
 def _claims(

@@ -25,6 +25,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..config.settings import Section
 from ..proxy.exchange import CallNext, Exchange, Response
+from ..proxy.websocket import wants_websocket
 from ..tracing.paths import parse_path
 from ..tracing.rules import Masker, MaskRules
 from ._asked import Unclear, decoded_body, has_body
@@ -89,6 +90,9 @@ class Redact:
     async def __call__(self, exchange: Exchange, call_next: CallNext) -> Response:
         """Pass the request on, its body masked where that is asked."""
         if self._masker is None or not has_body(exchange):
+            if self._masker is not None and wants_websocket(exchange):
+                text = "what must not be sent is not looked for in WebSockets: use HTTP"
+                return exchange.refuse(426, "websocket_unsupported", text)
             return await call_next(exchange)
         try:
             body = await decoded_body(exchange)

@@ -85,7 +85,8 @@ def tool_round(stage: Stage, outcome: Outcome) -> None:
 
 
 def websocket_first(stage: Stage, outcome: Outcome) -> None:
-    """426 makes it go on over HTTP at once; after any other answer it tries six times more."""
+    """A 426 of the provider passes, and makes it go on over HTTP at once; after any other answer it
+    tries six times more."""
     watch = Watch(stage.tap)
     ran = codex(stage, "tap-hello please", "-c", "model_providers.tap.supports_websockets=true")
     outcome.ended_well(ran, ANSWER)

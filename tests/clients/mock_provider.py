@@ -76,6 +76,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(answer)
 
     def do_GET(self) -> None:
+        if self.headers.get("Upgrade"):  # no WebSockets here: Codex goes on over HTTP
+            self._note(b"")
+            self._json({"error": {"message": "use HTTP"}}, 426)
+            return
         self._note(b"")
         self._json({"object": "list", "data": [], "models": []})
 

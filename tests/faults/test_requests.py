@@ -372,13 +372,3 @@ def test_slow_head_is_ended_at_its_deadline(upstream: Upstream, start_tap: Start
         client.send(post(b"Content-Length: 10", body=b"half"))
         assert client.wire.ended_within(2) is not None
         assert status_of(bytes(client.wire.buffer)) in (0, 400, 408)
-
-
-def test_websocket_is_answered_426(upstream: Upstream, tap: LLMTap, case: str) -> None:
-    upgrade = b"GET /v1/responses HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
-    upgrade += b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    upgrade += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Case: " + case.encode()
-    with Client(tap.address, timeout=2) as client:
-        client.send(upgrade + b"\r\n\r\n")
-        assert client.answer().status == 426
-    assert upstream.hits(case) == 0

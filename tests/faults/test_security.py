@@ -1,4 +1,4 @@
-"""Section 10 of the catalogue as far as it concerns the proxy, and WebSockets, which it refuses."""
+"""Section 10 of the catalogue as far as it concerns the proxy, and WebSockets that are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import StartTap
 from tests.support import steps
 from tests.support.client import Answer, Client
-from tests.support.tap import LLMTap
+from tests.support.tap import LLMTap, settings
 from tests.support.upstream import Upstream
 from tests.support.wire import Header
 
@@ -31,9 +31,11 @@ def upgrade(tap: LLMTap, case: str, *more: Header) -> Answer:
         return client.answer()
 
 
-def test_r38_websocket_is_refused_in_the_providers_shape_and_traced(
-    upstream: Upstream, tap: LLMTap, case: str
+def test_r38_websocket_is_refused_on_the_other_transport(
+    upstream: Upstream, start_tap: StartTap, case: str
 ) -> None:
+    """In the provider's shape, and traced; so it is behind another ASGI server."""
+    tap = start_tap(config=settings(upstream.url, upstream={"transport": "httpx"}))
     answer = upgrade(tap, case)
     assert (answer.status, answer.complete) == (426, True)
     assert "WebSocket" in json.loads(answer.body)["error"]["message"]
@@ -43,16 +45,36 @@ def test_r38_websocket_is_refused_in_the_providers_shape_and_traced(
     assert upstream.hits(case) == 0
 
 
+@pytest.mark.parametrize("how", ["without Connection", "HTTP/1.0", "with a body"])
+def test_r38_what_is_no_handshake_is_refused(
+    upstream: Upstream, tap: LLMTap, case: str, how: str
+) -> None:
+    lines = ["GET /v1/realtime HTTP/1.1", "Host: a", f"X-Case: {case}", "Upgrade: websocket"]
+    if how != "without Connection":
+        lines.append("Connection: Upgrade")
+    if how == "HTTP/1.0":
+        lines[0] = "GET /v1/realtime HTTP/1.0"
+    if how == "with a body":
+        lines.append("Content-Length: 2")
+    body = b"{}" if how == "with a body" else b""
+    with Client(tap.address, timeout=3) as client:
+        client.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        assert client.answer().status == 426
+    assert upstream.hits(case) == 0
+
+
 def test_r39_frames_behind_a_refused_upgrade_go_nowhere(
     upstream: Upstream, tap: LLMTap, case: str
 ) -> None:
-    frame = b"\x82\xff" + (1 << 24).to_bytes(8, "big") + b"mask" + b"x" * 100_000
+    """And do not cost the client the answer, though they are not read."""
+    upstream.script(case, *steps.reply(403, b"no"))
+    sent = b"\x82\xff" + (1 << 24).to_bytes(8, "big") + b"mask" + b"x" * 500_000
     head = b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     with Client(tap.address, timeout=3) as client:
-        client.send_what_it_takes(head + b"X-Case: " + case.encode() + b"\r\n\r\n" + frame)
-        assert client.answer().status == 426
-        assert client.wire.ended_within(2) is not None
-    assert upstream.hits(case) == 0
+        client.send_what_it_takes(head + b"X-Case: " + case.encode() + b"\r\n\r\n" + sent)
+        assert client.answer().status == 403
+        assert client.wire.ended_within(3) is not None
+    assert b"xxx" not in upstream.request(case).connection.received
     assert tap.call("GET", "/v1/next").status == 200
 
 
@@ -61,10 +83,11 @@ def test_r40_key_in_a_subprotocol_is_redacted(
     upstream: Upstream, tap: LLMTap, case: str, upgraded: bool
 ) -> None:
     offer = (b"Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{_KEY}".encode())
+    # Echoed: it is masked there too.
+    upstream.script(case, *steps.reply(200, json.dumps({"echo": _KEY}).encode()))
     if upgraded:
         upgrade(tap, case, offer)
-    else:  # echoed: it is masked there too
-        upstream.script(case, *steps.reply(200, json.dumps({"echo": _KEY}).encode()))
+    else:
         tap.call("POST", CHAT, [offer, (b"X-Case", case.encode())], b"{}")
     tap.trace(case)
     assert _KEY not in tap.path_of(case).read_text()

@@ -32,6 +32,10 @@ PLACES: dict[str, tuple[tuple[Pair, ...], bytes]] = {
     "x-goog-api-key": (((b"x-goog-api-key", KEY.encode()),), b""),
     "api-key": (((b"api-key", KEY.encode()),), b""),
     "x-client-api-key": (((b"X-Client-API-Key", KEY.encode()),), b""),
+    "subprotocol": (
+        ((b"Sec-WebSocket-Protocol", b"a, openai-insecure-api-key." + KEY.encode() + b",b"),),
+        b"",
+    ),
     "query": ((), b"key=" + KEY.encode()),
     "query among others": ((), b"alt=sse&key=" + KEY.encode() + b"&a=1"),
     "query in percent signs": ((), b"%6bey=" + KEY.replace("-", "%2D").encode()),
@@ -289,6 +293,16 @@ async def test_model_in_the_path_counts() -> None:
     azure = b"/openai/deployments/%b/chat/completions"
     assert await limited(body, kind="azure", target=azure % b"gpt-4o") == (200, b"")
     assert (await limited(body, kind="azure", target=azure % b"gpt-5"))[0] == 403
+
+
+async def test_websocket_of_a_key_limited_to_models_is_refused_so_that_clients_use_http() -> None:
+    """Its messages may name another, and nobody looks."""
+    handshake = (*PLACES["bearer"][0], (b"Upgrade", b"websocket"))
+    for entry, status in ({**ALICE, "models": ["gpt-4o"]}, 426), (ALICE, 200):
+        response, *_ = await ask(
+            auth(entry), *handshake, method=b"GET", target=b"/v1/realtime?model=gpt-4o"
+        )
+        assert response.status == status
 
 
 @pytest.mark.parametrize("hidden", [b"gpt-4o/../gemini-pro", b"gpt-4o%2f%2e%2e%2fgemini-pro"])

@@ -451,3 +451,14 @@ def test_several_processes_need_a_redis(workers: int, redis_url: str | None, wro
     found = RateLimit.check(options, settings)
     assert bool(found) == wrong
     assert not found or "add redis_url" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [({"tokens_per_minute": 1000}, 426), ({"requests_per_minute": 10}, 200)],
+)
+async def test_websocket_is_refused_where_what_it_uses_could_not_be_counted(
+    options: dict[str, object], status: int
+) -> None:
+    asked = exchange((b"Upgrade", b"websocket"), method=b"GET", target=b"/v1/realtime")
+    assert (await Limited(options).ask(asked)).status == status

@@ -55,6 +55,13 @@ async def test_body_without_a_match_is_not_replaced() -> None:
     assert (await sent(SEND, b'{"model": "m", "x": [1, 1]}'))[:2] == (200, None)
 
 
+@pytest.mark.parametrize(("send", "status"), [(True, 426), (False, 200)])
+async def test_websocket_cannot_be_masked_on_its_way(send: bool, status: int) -> None:
+    asked = exchange((b"Upgrade", b"websocket"), method=b"GET")
+    response = await make("redact", {**SEND, "send": send})(asked, Forward())
+    assert response.status == status
+
+
 async def test_paths_are_masked_too() -> None:
     status, body, _ = await sent(SEND, b'{"user": {"ssn": 5, "x": 1}}')
     assert (status, body) == (200, b'{"user":{"ssn":"[REDACTED]","x":1}}')
