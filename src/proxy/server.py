@@ -262,10 +262,13 @@ class ServerProtocol(asyncio.Protocol):
             self._queue[-1] = (exchange, False)
         else:
             self._keep_alive = False
-        if exchange is None or not wants_websocket(exchange) or exchange.http_version != b"1.1":
+        if exchange is None or exchange.body.error is not None:
             return
-        if exchange.body.announced or exchange.body.chunked or exchange.body.error is not None:
-            return  # a handshake has no body: it is refused
+        if exchange.body.announced or exchange.body.chunked:
+            self._read_body(exchange, rest)
+            return
+        if not wants_websocket(exchange) or exchange.http_version != b"1.1":
+            return
         frames = ClientFrames(self)
         exchange.body = self._body = frames
         self._reading = UPGRADED
@@ -273,6 +276,24 @@ class ServerProtocol(asyncio.Protocol):
         self._parser = cast(httptools.HttpRequestParser, frames)
         if rest:
             frames.feed_data(rest)
+
+    def _read_body(self, exchange: Exchange, rest: bytes) -> None:
+        """llhttp takes a request that asks for an upgrade for whole at the end of its head. Its
+        body is read all the same: Java's client asks for h2c with every POST."""
+        early = exchange.body
+        body = RequestBody(self, self._limits.body_bytes, self._limits.replay_bytes)
+        body.chunked, body.announced, body.wanted = early.chunked, early.announced, early.wanted
+        exchange.body = self._body = body
+        exchange.t_request_body = None
+        self._reading = BODY
+        self._parser = httptools.HttpRequestParser(_BodyOnly(self))
+        framing = b"transfer-encoding: chunked"
+        if not body.chunked:
+            framing = b"content-length: %d" % body.announced
+        try:
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: a\r\n%b\r\n\r\n" % framing + rest)
+        except httptools.HttpParserError as error:
+            self._problem = (400, f"this is not valid HTTP/1.1: {error}")
 
     def _await_head(self, data: bytes, *, begun: bool) -> None:
         """The head is not whole yet: bounded in bytes and, from its first byte, in time."""
@@ -686,6 +707,14 @@ class ServerProtocol(asyncio.Protocol):
             seconds = limits.head_s if self._reading is HEAD else limits.keep_alive_s
             return monotonic() + seconds
         return NEVER
+
+
+class _BodyOnly:
+    """What a parser tells of that is given a body whose head has been read already."""
+
+    def __init__(self, server: ServerProtocol) -> None:
+        self.on_body = server.on_body
+        self.on_message_complete = server.on_message_complete
 
 
 def _unwrapped(app: object) -> Served:

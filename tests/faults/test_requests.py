@@ -372,3 +372,30 @@ def test_slow_head_is_ended_at_its_deadline(upstream: Upstream, start_tap: Start
         client.send(post(b"Content-Length: 10", body=b"half"))
         assert client.wire.ended_within(2) is not None
         assert status_of(bytes(client.wire.buffer)) in (0, 400, 408)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "a byte at a time"])
+def test_a_body_behind_an_upgrade_that_is_not_granted_is_forwarded(
+    upstream: Upstream, tap: LLMTap, case: str, framing: str
+) -> None:
+    """Java's client asks for h2c with every POST; llhttp reads no body behind an Upgrade."""
+    body = b'{"model": "m"}'
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    )
+    head += b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nX-Case: " + case.encode() + b"\r\n"
+    if framing == "chunked":
+        data = (
+            head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body[:5], body[5:]) + LAST_CHUNK
+        )
+    else:
+        data = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    step = 1 if framing == "a byte at a time" else len(data)
+    with Client(tap.address, timeout=3) as client:
+        for at in range(0, len(data), step):
+            client.send(data[at : at + step])
+        assert client.answer().status == 200
+    request = upstream.request(case)
+    assert bytes(request.body) == body
+    assert request.head.one("upgrade") is None
+    assert tap.trace(case)["request"]["body"]["value"] == {"model": "m"}
