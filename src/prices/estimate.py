@@ -7,7 +7,7 @@
   Claude it is 3.5, 2.6 and 1.2. Vendors' own rules of thumb:
   https://help.openai.com/en/articles/4936856, https://ai.google.dev/gemini-api/docs/tokens,
   https://docs.anthropic.com/en/docs/about-claude/glossary#tokens. Against o200k_base and
-  cl100k_base: English, code and JSON +2 to +8 %, Chinese -3 to +11 %, Russian -17 to +33 %.
+  cl100k_base: English, code and JSON +2 to +8 %, Chinese -3 to +11 %, Russian -14 to +38 %.
 - A picture, a sound or another piece of base64 is 1,000 tokens.
 - Of a request count the texts of its JSON, not its keys (but those of tools' arguments); of an
   answer what the model has written: text, visible thinking, tool names and arguments. Thinking
