@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import MutableMapping
 
 BACKLOG = 2048
+_FIRST_FD = 3  # SD_LISTEN_FDS_START
 _REASONS = {
     errno.EADDRINUSE: "is in use; stop what listens there, or choose another port",
     errno.EACCES: "is not allowed to this user; choose a port above 1023",
@@ -49,6 +51,16 @@ def bind(host: str, port: int) -> list[socket.socket]:
             opened.close()
         raise refusal(host, port, failed) from failed
     return sockets
+
+
+def handed_over(environ: MutableMapping[str, str]) -> list[socket.socket]:
+    """Sockets that whoever started us holds open, by the protocol of sd_listen_fds(3): systemd, and
+    its like. A restart then refuses nobody: connections wait in the socket. Empty without them."""
+    given = environ.pop("LISTEN_PID", None), environ.pop("LISTEN_FDS", "0")
+    environ.pop("LISTEN_FDNAMES", None)
+    if given[0] != str(os.getpid()) or not given[1].isdecimal():
+        return []
+    return [socket.socket(fileno=_FIRST_FD + number) for number in range(int(given[1]))]
 
 
 def refusal(host: str, port: int, error: OSError) -> ListenError:

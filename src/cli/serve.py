@@ -31,7 +31,7 @@ from ..utils.tasks import spawn
 from .announce import announce, url_of
 from .exit_codes import CANNOT_LISTEN, START_FAILED
 from .flags import Given
-from .listening import BACKLOG, ListenError, bind, refusal
+from .listening import BACKLOG, ListenError, bind, handed_over, refusal
 from .reload import Reloader
 from .worker import hand_down, secrets_of
 
@@ -49,7 +49,7 @@ def serve(loaded: Loaded, given: Given) -> int:
     for sig in HANDLED_SIGNALS:  # until the server's own handlers stand: nothing runs yet
         signal.signal(sig, lambda *_: sys.exit(0))
     try:
-        sockets = bind(settings.host, settings.port)
+        sockets = handed_over(os.environ) or bind(settings.host, settings.port)
     except ListenError as error:
         place = loaded.origins[error.key].removeprefix("cli ").replace("default", error.key)
         print(f"{place}: {error}", file=sys.stderr)  # noqa: T201  a mistake, told plainly

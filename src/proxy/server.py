@@ -54,6 +54,7 @@ _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 _UNCOUNTED = -1  # bytes of a head that began somewhere within a read
 _RESERVED = 100  # connections above the limit, for the health paths: the rest gets a 503 there
 _SLOWEST_BODY = 240  # bytes a second, counted over `body_s`; as Kestrel's MinRequestBodyDataRate
+_LAST_CALL_S = 0.25  # at the end, for a request that is on its way
 _MOST_PIPELINED = 16  # requests read ahead on one connection before it is paused
 
 
@@ -222,7 +223,12 @@ class ServerProtocol(asyncio.Protocol):
         """uvicorn: finish what is being answered, take nothing new."""
         self._gateway.stop_accepting()
         self._keep_alive = False
-        if self._exchange is None:
+        if self._exchange is not None:
+            return
+        if self._reading is HEAD or (self._reading is IDLE and not self._target):
+            # Its first request is on its way: who has connected is served, soon or not at all.
+            self.deadline = min(self.deadline, monotonic() + _LAST_CALL_S)
+        else:
             self._close()
 
     # --- request in ----------------------------------------------------------------------------

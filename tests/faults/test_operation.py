@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from tests.support.client import Client
 from tests.support.load import Load
 from tests.support.tap import ROOT, LLMTap, settings
 from tests.support.upstream import Upstream
-from tests.support.wire import Header
+from tests.support.wire import Ended, Header
 
 CHAT = "/v1/chat/completions"
 
@@ -249,6 +251,72 @@ def test_r120_idle_connections_do_not_hold_up_the_stop(
         tap.terminate()
         assert tap.wait(5) == 0
         assert time.monotonic() - began < 1.5
+
+
+# Puts the socket where sd_listen_fds(3) wants it, then becomes the program.
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def test_r120_a_restart_under_load_refuses_nothing_where_the_socket_is_handed_over(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    tap = LLMTap(tmp_path / "tap", base_url=upstream.url, args=["--quiet"])
+    tap.folder.mkdir(parents=True)
+    failed: list[str] = []
+    served = 0
+    over = threading.Event()
+
+    def ask() -> None:
+        nonlocal served
+        while not over.is_set():
+            try:
+                assert tap.call("GET", "/v1/models", timeout=10).status == 200
+                served += 1
+            except (OSError, AssertionError, Ended) as error:
+                failed.append(repr(error))
+
+    with socket.create_server(("127.0.0.1", tap.port), backlog=1024) as listening:
+        fd = listening.fileno()
+
+        def start() -> subprocess.Popen[bytes]:
+            interpreter, *arguments = tap.command()
+            return subprocess.Popen(
+                [interpreter, "-c", HAND_OVER, str(fd), *arguments],
+                cwd=tap.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                pass_fds=[fd],
+            )
+
+        process = start()
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        try:
+            for client in clients:
+                client.start()
+            for _ in range(3):
+                before = served
+                wait_until(lambda before=before: served > before + 50)
+                process.terminate()
+                assert process.wait(10) == 0
+                process = start()
+        finally:
+            over.set()
+            for client in clients:
+                client.join(10)
+            process.terminate()
+            process.wait(10)
+    assert not failed, (len(failed), served, failed[:3])
+
+
+def wait_until(holds: Callable[[], bool], timeout: float = 15) -> None:
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
