@@ -147,8 +147,10 @@ DEFENCES = (
     Defence("journals of killed processes are recovered", "87", "tracing/recorder.py",
             "in take_leftovers(self._journal_dir)", "in ()",
             "tests/test_crash.py::test_killed_in_a_stream_it_is_recovered_with_what_had_come"),
-    Defence("files are private", "96", "tracing/files.py", "_FILE_FLAGS, 0o600", "_FILE_FLAGS, 0o666",
-            "tests/tracing/test_files.py"),
+    # The mode and the umask each would do: what is switched off is both.
+    Defence("files are private", "96", "tracing/files.py", "written = os.write(fd, data)",
+            "os.fchmod(fd, 0o644)\n                written = os.write(fd, data)",
+            "tests/test_trace_truth.py::test_r96_files_and_folders_are_private"),
     Defence("headers that hold keys are masked", "102", "tracing/secrets.py",
             "def _classify(self, name: bytes) -> int:",
             "def _classify(self, name: bytes) -> int:\n        return 0\n\n    def _was(self, name: bytes) -> int:",
