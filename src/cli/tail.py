@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -45,7 +46,18 @@ def command(
         )
         from .tailing_faces import face  # noqa: PLC0415
 
-        with contextlib.suppress(OSError):
-            os.nice(_NICE)
-        with face(as_json=as_json) as shown:
+        with face(as_json=as_json) as shown, _patience():
             Tail(folder, node, shown, every_s=every).run(last)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """What is watched goes first. Afterwards, where we may, as before: we may be part of more."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, before)

@@ -51,7 +51,7 @@ class Tailing:
 
     def stop(self) -> tuple[int, bytes]:
         self.process.send_signal(signal.SIGINT)
-        _, errors = self.process.communicate(timeout=10)
+        _, errors = self.process.communicate(timeout=30)  # it is nice to all others
         return self.process.returncode, errors
 
 
@@ -183,7 +183,7 @@ def test_on_a_terminal_what_runs_stands_below(
     process.send_signal(signal.SIGINT)
     reader = threading.Thread(target=lambda: _drain(ours))
     reader.start()
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)  # it is nice to all others
     os.close(ours)
     reader.join()
     assert (process.returncode, errors) == (130, b"")
