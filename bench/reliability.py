@@ -141,8 +141,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     setting = (
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, 2 cores, Linux {platform.release()}, "
         f"CPython {platform.python_version()}. Made by `python -m bench.reliability --write`; each "
-        "point can be run alone, by its command. A test that counts what must be 0 fails where it "
-        "is not. Speed (point 9) is on [RESULTS.md](RESULTS.md), measured after all this."
+        "point can be run alone, by its command, and may have been at another hour. A test that "
+        "counts what must be 0 fails where it is not. Speed (point 9) is on [RESULTS.md](RESULTS.md), measured after all this."
     )
     parts = ["# What llmtap withstands", setting]
     for point in POINTS:
@@ -168,7 +168,9 @@ def _section(point: Point, rows: list[dict[str, Any]]) -> str:
 
 def _told(row: dict[str, Any]) -> str:
     test = row.get("test", "").split("::")[-1]
-    values = ", ".join(f"{_words(name)} {_value(value)}" for name, value in row["values"].items())
+    values = ", ".join(
+        f"{_words(name)} {_value(name, value)}" for name, value in row["values"].items()
+    )
     return f"`{test}`: {values}" if test else values
 
 
@@ -176,8 +178,8 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _value(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _value(name: str, value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and name != "seed" else str(value)
 
 
 if __name__ == "__main__":
