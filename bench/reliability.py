@@ -142,7 +142,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, 2 cores, Linux {platform.release()}, "
         f"CPython {platform.python_version()}. Made by `python -m bench.reliability --write`; each "
         "point can be run alone, by its command, and may have been at another hour. A test that "
-        "counts what must be 0 fails where it is not. Speed (point 9) is on [RESULTS.md](RESULTS.md), measured after all this."
+        "counts what must be 0 fails where it is not. Speed (point 9) is on "
+        "[RESULTS.md](RESULTS.md), measured after all this."
     )
     parts = ["# What llmtap withstands", setting]
     for point in POINTS:
