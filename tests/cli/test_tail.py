@@ -26,6 +26,14 @@ CHAT = "/v1/chat/completions"
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "sea"}}]}\n\n'
 
 
+@pytest.fixture(autouse=True, scope="module")
+def heed_ctrl_c() -> Iterator[None]:
+    """What runs in the background inherits that SIGINT is ignored; our children must not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Tailing:
     """A running `tail --json` or plain one, its lines as they come."""
 
