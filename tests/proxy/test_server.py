@@ -889,6 +889,10 @@ async def test_shutdown_closes_idle_connections_and_lets_answers_end():
     idle.shutdown()
     busy.shutdown()
     await turns()
+    assert not idle_wire.lost, "its first request may be on its way"
+    assert idle.deadline <= monotonic() + 0.25
+    idle.expire(idle.deadline)
+    await turns()
     assert idle_wire.lost
     assert not busy_wire.closed
     assert not served.gateway.ready
@@ -897,6 +901,21 @@ async def test_shutdown_closes_idle_connections_and_lets_answers_end():
     await turns()
     assert busy_wire.lost
     assert served.finished[0].cause is Cause.OK
+    no_leaks(served)
+
+
+async def test_shutdown_serves_who_has_just_connected_and_closes_who_was_served():
+    streams = Streams(200, (b"content-length", b"1"))
+    served = serve(streams)
+    fresh, fresh_wire = served.connect()
+    fresh.shutdown()
+    fresh.data_received(request())
+    await turns()
+    streams.bodies[0].feed(b"1")
+    streams.bodies[0].finish()
+    await turns()
+    assert fresh_wire.sent.startswith(b"HTTP/1.1 200")
+    assert fresh_wire.lost
     no_leaks(served)
 
 
