@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import get_args
 
 from pydantic import BaseModel
@@ -83,11 +84,16 @@ def _bound(kind: str, ctx: Mapping[str, object]) -> str | None:
     return f"give {words[kind]} {limit:g}" if isinstance(limit, int | float) else "out of range"
 
 
+_A_SLIP = 0.85  # of likeness: meant here, whoever else has a key of that name
+
+
 def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
     key = str(loc[-1])
     owner = model_at(model, loc[:-1])
     if owner is None:
         return "unknown key; take it out"
+    if get_close_matches(key, owner.model_fields, n=1, cutoff=_A_SLIP):
+        return f"unknown key; {did_you_mean(key, owner.model_fields)}"
     for name, section in sections(model):
         if key in section.model_fields and section is not owner:
             return f"unknown key here; it belongs under {name}"

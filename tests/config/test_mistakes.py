@@ -131,6 +131,11 @@ ROWS = [
         c(2, "connect_s: unknown key here; it belongs under timeouts"),
     ),
     Row(
+        "a slip here, though another section has such a key",
+        "upstream:\n  - {type: openai}\n" + UPSTREAM,
+        c(1, "upstream: unknown key; did you mean upstreams?"),
+    ),
+    Row(
         "unknown key of an upstream",
         "upstreams:\n  - type: openai\n    prefx: /a\n",
         c(3, "upstreams.0.prefx: unknown key; did you mean prefix?"),
