@@ -138,14 +138,17 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """As uvicorn's, which replaces what has died, but not in silence."""
-        for worker in self.processes:
-            if worker.exitcode is not None and not self.should_exit.is_set():
-                log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
+        if self.should_exit.is_set():
+            return
+        watched = list(self.processes)
         if self._have_served:
             self._replace_later()
         else:
             self._have_served = any(w.exitcode is None and w.is_ready(1) for w in self.processes)
         super().keep_subprocess_alive()
+        for worker in watched:  # told afterwards: one may have died while the others were asked
+            if worker not in self.processes or worker.exitcode == START_FAILED:
+                log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
 
     def _replace_later(self) -> None:
         """Where uvicorn ends all of it because one replacement cannot start (a disk that is read

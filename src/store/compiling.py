@@ -16,7 +16,17 @@ from ..query.fields import Kind
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from ..query.values import words
-from .tables import LIST_COLUMNS, PARTS, SEQ_STEP, labels, records, tsvector_texts
+from .binning import bin_of
+from .tables import (
+    BINNED_COLUMNS,
+    LIST_COLUMNS,
+    PARTS,
+    SEQ_STEP,
+    bin_name,
+    labels,
+    records,
+    tsvector_texts,
+)
 
 _LAST = "\U0010ffff"
 _COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[bool]]] = {  # columns' own operators
@@ -26,6 +36,7 @@ _COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[bool]]] = {  # columns' ow
     Op.GT: lambda a, b: a > b,
     Op.GE: lambda a, b: a >= b,
 }
+_ROUGHLY = {**_COMPARE, Op.LT: _COMPARE[Op.LE], Op.GT: _COMPARE[Op.GE]}
 Names = Mapping[str, Sequence[str]]
 """The distinct values of columns, where they are few: a pattern becomes a list of these."""
 
@@ -61,10 +72,23 @@ class Compiler:
         if kind is Kind.TIME:
             return _COMPARE[test.op](self.rows.c.seq, literal(_seq_of(test.value)))
         if test.op is Op.NONE:
-            return self.rows.c[test.field.column].is_(None)
+            name = test.field.column
+            return self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name].is_(None)
         if kind in (Kind.TEXT, Kind.ID):
-            return self.text(self.rows.c[test.field.column], _pattern(test), test.field.column)
-        return _COMPARE[test.op](self.rows.c[test.field.column], literal(test.value))
+            name = test.field.column
+            chosen = self.text(self.rows.c[name], _pattern(test), name)
+            near = name == "client_address" and not self.by_row
+            return and_(_host_like(_pattern(test)), chosen) if near else chosen
+        return self._number(test)
+
+    def _number(self, test: Test) -> ColumnElement[bool]:
+        """By the bins' index first, then to the letter."""
+        name = test.field.column
+        exact = _COMPARE[test.op](self.rows.c[name], literal(test.value))
+        if name not in BINNED_COLUMNS:
+            return exact
+        bins, edge = self.rows.c[bin_name(name)], literal(bin_of(test.value))  # type: ignore[arg-type]  # a number
+        return and_(_ROUGHLY[test.op](bins, edge), exact)
 
     # --- texts ---
 
@@ -128,6 +152,21 @@ class Compiler:
         if self.by_row:
             return self._exists(select(texts.c.seq).where(said), texts.c.seq)
         return self.rows.c.seq.in_(select(texts.c.seq).where(said))
+
+
+_HOST: ColumnElement[str] = literal_column(
+    "rtrim(lower(records.client_address), '0123456789')"
+)  # as its index has it: the port is as good as random
+_DIGITS = "0123456789"
+
+
+def _host_like(pattern: str) -> ColumnElement[bool]:
+    """Roughly, by the index of addresses without their port."""
+    start, star, _ = pattern.partition("*")
+    if not start:
+        return true()
+    host = start.rstrip(_DIGITS)
+    return and_(_HOST >= host, _HOST < start + _LAST) if star else _HOST == host
 
 
 SAID = table("said", column("rowid"))

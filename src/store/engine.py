@@ -14,6 +14,9 @@ SQLITE_NAME = "records.sqlite"
 STORE_FOLDER = ".store"
 _BUSY_S = 5.0
 _CONNECT_S = 5.0
+# A writer's pages go back into the database after 64 MB: most have changed several times by then.
+_WRITERS = ("cache_size=-262144", "wal_autocheckpoint=16384", "journal_size_limit=67108864")
+_READERS = ("cache_size=-65536", "mmap_size=2147418112")
 _WRITER_LOCK = 0x6C6C6D746170  # "llmtap": Postgres's advisory lock of whoever writes
 
 
@@ -76,8 +79,8 @@ def _sqlite(url: URL, writes: bool, busy_s: float) -> AsyncEngine:
         cursor = dbapi.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute(f"PRAGMA cache_size={-(256 if writes else 64) * 1024}")
-        cursor.execute("PRAGMA mmap_size=1073741824")
+        for pragma in _WRITERS if writes else _READERS:
+            cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

@@ -28,9 +28,10 @@ from .writing import Writer
 
 log = logging.getLogger("llmtap.store")
 
-BATCH_ROWS = 200
+BATCH_ROWS = 2000
+"""The more rows are written together, the fewer pages are written for each."""
 _BATCH_BYTES = 32 << 20  # of trace files read for one batch
-_READ_BYTES = 64 << 10
+_READ_BYTES = 256 << 10
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,6 +43,17 @@ class Line:
     end: int
 
 
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """Lines of a spool from `start` to `end`, and what they say. `full`: there may be more."""
+
+    start: int
+    end: int
+    lines: int
+    full: bool
+    items: list[Item]
+
+
 class Feed:
     """Works off the spools of one trace folder."""
 
@@ -51,17 +63,20 @@ class Feed:
         self._trace_dir = trace_dir
         self._folder = trace_dir / STORE_FOLDER
         self._offsets: dict[str, int] | None = None
+        self._ahead: dict[str, asyncio.Task[Batch]] = {}
         self.rows = 0
+        self.behind = False
 
     def forget(self) -> None:
         """After a failure: what was read is asked of the database again."""
         self._offsets = None
+        self._ahead.clear()
 
     async def step(self) -> int:
-        """A batch of each spool; the most lines of one. Raises SQLAlchemyError, OSError."""
+        """A batch of each spool; the most lines of one. `behind`: more are there. Raises SQLAlchemyError, OSError."""
         if self._offsets is None:
             self._offsets = await self._stored()
-        most = 0
+        most, self.behind = 0, False
         for name in self._names():
             most = max(most, await self._step(name))
         return most
@@ -88,30 +103,48 @@ class Feed:
     async def _step(self, name: str) -> int:
         assert self._offsets is not None  # noqa: S101  step has asked for them
         offset = self._offsets.get(name, 0)
-        lines = read_lines(self._folder / name, offset) if self._size(name) > offset else []
-        if not lines:
+        batch = await self._next(name, offset)
+        if batch.end == offset:
             await self._remove(name)
             return 0
-        items, end = await asyncio.to_thread(self._read, lines)
-        written, _ = await self._writer.apply(items, {name: end})
-        self._offsets[name] = end
+        self.behind = self.behind or batch.full
+        if batch.full:  # the next is read while this is written
+            self._ahead[name] = asyncio.create_task(self._read_later(name, batch.end))
+        written, _ = await self._writer.apply(batch.items, {name: batch.end})
+        self._offsets[name] = batch.end
         self.rows += written
-        return len(lines)
+        return batch.lines
 
-    def _read(self, lines: list[Line]) -> tuple[list[Item], int]:
+    async def _next(self, name: str, offset: int) -> Batch:
+        ahead = self._ahead.pop(name, None)
+        if ahead is not None:
+            batch = await ahead
+            if batch.start == offset and batch.end > offset:
+                return batch
+        return await self._read_later(name, offset)
+
+    async def _read_later(self, name: str, offset: int) -> Batch:
+        if self._size(name) <= offset:
+            return Batch(offset, offset, 0, full=False, items=[])
+        return await asyncio.to_thread(self._read, name, offset)
+
+    def _read(self, name: str, offset: int) -> Batch:
         items: list[Item] = []
-        size, end = 0, 0
-        for line in lines:
+        count, size, end = 0, 0, offset
+        full = False
+        for line in read_lines(self._folder / name, offset):
             if line.gone:
                 items += dropped(line.file)
             else:
                 item, read = load(self._trace_dir, line.file)
                 items += [item] if item is not None else []
                 size += read
+            count += 1
             end = line.end
-            if size > _BATCH_BYTES:
+            full = count == BATCH_ROWS or size > _BATCH_BYTES
+            if full:
                 break
-        return items, end
+        return Batch(offset, end, count, full, items)
 
     async def _remove(self, name: str) -> None:
         """A spool that is worked off, unless its recorder may still add to it. Forgotten first:

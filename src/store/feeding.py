@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from . import schema
 from .engine import StoreError, open_engine, store_url
-from .feed import BATCH_ROWS, Feed
+from .feed import Feed
 
 log = logging.getLogger("llmtap.store")
 
@@ -90,12 +90,12 @@ class Feeding:
         """Batch after batch; between them, a look every quarter of a second."""
         while not self._ended.is_set():
             try:
-                lines = await self._feed.step()
+                await self._feed.step()
             except (SQLAlchemyError, OSError) as error:
                 await self._failed(error)
                 continue
             self._recovered()
-            if lines < BATCH_ROWS:  # more together cost less
+            if not self._feed.behind:  # more together cost less
                 await self._pause(_TICK_S)
 
     async def finish(self, last_s: float) -> None:

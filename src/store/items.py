@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
+
+import orjson
 
 from ..record.row import Row
 from ..record.texts import Texts
+from .binning import bin_of
 from .figures import Counted
-from .tables import LIST_COLUMNS, PARTS, PLAIN_COLUMNS, SEQ_STEP, TEXT_COLUMNS
+from .tables import (
+    BINNED_COLUMNS,
+    LIST_COLUMNS,
+    PARTS,
+    PLAIN_COLUMNS,
+    SEQ_STEP,
+    TEXT_COLUMNS,
+    bin_name,
+)
 
 MOST_TEXT = 500_000
 """Characters of a part that can be searched: of a longer one, the first and last half of it. A
 tsvector holds a megabyte."""
 _DIGEST_BYTES = 12
 _TEXTS = (*TEXT_COLUMNS, *PLAIN_COLUMNS)
-_ROW_FIELDS = tuple(field.name for field in fields(Row))
+_COLUMNS = tuple(field.name for field in fields(Row) if field.name != "received_us")
+_BINS = tuple((name, bin_name(name)) for name in BINNED_COLUMNS)
+_values_of = attrgetter(*_COLUMNS)
+_texts_of = attrgetter(*PARTS)
+_counted_of = attrgetter(*Counted._fields)
 
 
 @dataclass(frozen=True)
@@ -40,13 +56,13 @@ class Put:
     @cached_property
     def parts(self) -> tuple[str, ...]:
         """The texts as they are indexed, in the order of `PARTS`."""
-        return tuple(bounded(clean(getattr(self.texts, part))) for part in PARTS)
+        return tuple(bounded(clean(text)) if text else "" for text in _texts_of(self.texts))
 
     @cached_property
     def digest(self) -> bytes:
         """Tells whether anything has changed."""
-        told = repr((astuple(self.row), self.parts)).encode("utf-8", "surrogatepass")
-        return blake2b(told, digest_size=_DIGEST_BYTES).digest()
+        told = repr((self.row.received_us, _values_of(self.row), self.parts))
+        return blake2b(told.encode(), digest_size=_DIGEST_BYTES).digest()
 
     def first_seq(self) -> int:
         """Where it belongs in time; the next free one is taken where another row is there."""
@@ -55,11 +71,12 @@ class Put:
 
     def columns(self, seq: int) -> dict[str, object]:
         """The row of `records`."""
-        values: dict[str, object] = {"seq": seq, "digest": self.digest}
-        for name in _ROW_FIELDS:
-            value = getattr(self.row, name)
-            values[name] = json.dumps(value) if name in LIST_COLUMNS else value
-        del values["received_us"]
+        values: dict[str, object] = dict(zip(_COLUMNS, _values_of(self.row), strict=True))
+        for name in LIST_COLUMNS:
+            values[name] = json.dumps(values[name]) if values[name] else "[]"
+        for name, bins in _BINS:
+            values[bins] = bin_of(values[name])  # type: ignore[arg-type]  # these are numbers
+        values["seq"], values["digest"] = seq, self.digest
         return values
 
     def labels(self, seq: int) -> list[dict[str, object]]:
@@ -72,7 +89,7 @@ class Put:
 
     def counted(self) -> Counted:
         """What stats need."""
-        return Counted(*(getattr(self.row, name) for name in Counted._fields))
+        return Counted(*_counted_of(self.row))
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,11 +107,12 @@ def _clean_row(row: Row) -> Row:
     changed: dict[str, Any] = {}
     for name in _TEXTS:
         value = getattr(row, name)
-        if (value is not None and not value.isascii()) or (value and "\x00" in value):
+        if value and (not value.isascii() or "\x00" in value):
             changed[name] = clean(value)
     for name in LIST_COLUMNS:
-        if members := getattr(row, name):
-            changed[name] = tuple(map(clean, members))
+        members = getattr(row, name)
+        if members and (cleaned := tuple(map(clean, members))) != members:
+            changed[name] = cleaned
     return replace(row, **changed) if changed else row
 
 
@@ -118,10 +136,10 @@ def bounded(text: str) -> str:
 
 def squeezed(parts: tuple[str, ...]) -> bytes:
     """Texts as SQLite keeps them."""
-    return zlib.compress(json.dumps(parts).encode(), 1)
+    return zlib.compress(orjson.dumps(parts), 1)
 
 
 def unsqueezed(data: bytes) -> list[str]:
     """`squeezed` undone."""
-    parts: list[str] = json.loads(zlib.decompress(data))
+    parts: list[str] = orjson.loads(zlib.decompress(data))
     return parts

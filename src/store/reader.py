@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any
@@ -28,11 +28,21 @@ from ..query.fields import Kind
 from ..query.tree import And, Node, Op, Test
 from ..record.row import Row
 from . import schema
+from .binning import bin_of
 from .compiling import SAID, Compiler, match_of, tests_in
 from .names import MOST, NAMED, values_of
 from .rollups import scope_of
 from .stats import Bucket, Span, stats
-from .tables import FLOAT_COLUMNS, LIST_COLUMNS, SEQ_STEP, SUMS, records, sessions
+from .tables import (
+    BINNED_COLUMNS,
+    FLOAT_COLUMNS,
+    LIST_COLUMNS,
+    SEQ_STEP,
+    SUMS,
+    bin_name,
+    records,
+    sessions,
+)
 
 SORTS = {
     "received": "seq",
@@ -297,21 +307,21 @@ class Reader:
     ) -> list[RowMapping]:
         """Those that know the value, in its order, then those that do not, by time."""
         column, seq = records.c[name], records.c.seq
+        order = [column, seq]
+        if name in BINNED_COLUMNS:  # whose index leaves only the last of a bin to be sorted
+            order.insert(0, records.c[bin_name(name)])
         where = [*asked.owned, *asked.times(self._sqlite)]
         where.append(Compiler(self._sqlite, asked.names, by_row=True).compile(asked.rest))
         found: list[RowMapping] = []
         if after is None or after[0] is not None:
-            query = select(records).where(*where, column.is_not(None))
+            query = select(records).where(*where, order[0].is_not(None))
             if after is not None:
-                value, place = after
-                beyond = column < value if downwards else column > value
-                later = seq < place if downwards else seq > place
-                query = query.where(beyond | and_(column == value, later))
-            order = (column.desc(), seq.desc()) if downwards else (column.asc(), seq.asc())
-            found = await _all(connection, query.order_by(*order).limit(limit))
+                query = query.where(*_beyond(order, after, downwards))
+            ordered = (by.desc() if downwards else by.asc() for by in order)
+            found = await _all(connection, query.order_by(*ordered).limit(limit))
             after = None
         if len(found) < limit:
-            query = select(records).where(*where, column.is_(None))
+            query = select(records).where(*where, order[0].is_(None))
             if after is not None:
                 query = query.where(seq < after[1] if downwards else seq > after[1])
             order_ = seq.desc() if downwards else seq.asc()
@@ -321,6 +331,20 @@ class Reader:
 
 Place = tuple[float | None, int]
 """Where a page ended: the sorted value, the seq."""
+
+
+def _beyond(
+    order: Sequence[ColumnElement[Any]], after: Place, downwards: bool
+) -> Iterator[ColumnElement[bool]]:
+    """Behind the place, in that order: (bin,) value, seq."""
+    value, place = after
+    *bins, column, seq = order
+    for each in bins:
+        edge = bin_of(value)
+        yield each <= edge if downwards else each >= edge
+    beyond = column < value if downwards else column > value
+    later = seq < place if downwards else seq > place
+    yield beyond | and_(column == value, later)
 
 
 class Asked:

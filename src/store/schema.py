@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from .binning import bin_of
 from .engine import StoreError
 
 _FOLDER = Path(__file__).with_name("migrations")
@@ -41,7 +42,8 @@ def _upgrade(connection: Connection) -> None:
     config = _config()
     if _refuse_newer(connection, config) == ScriptDirectory.from_config(config).get_current_head():
         return
-    config.attributes["connection"] = connection
+    # Migrations are no part of the package, which goes by more than one name.
+    config.attributes.update(connection=connection, bin_of=bin_of)
     command.upgrade(config, "head")
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -66,6 +67,15 @@ WHOLE_COLUMNS = (
     "response_bytes",
 )
 FLOAT_COLUMNS = ("duration_ms", "ttft_ms", "overhead_ms", "cost_usd")
+BINNED_COLUMNS = (
+    *FLOAT_COLUMNS,
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "reasoning_tokens",
+)
+"""Of nearly as many values as rows. Each has a column of bins beside it (`bin_name`), and that one
+is indexed: an index of the values themselves is written all over for every row that comes."""
 LIST_COLUMNS = {"tags": "tag", "tools": "tool"}
 """Columns of lists, as JSON, and the kind of their members in `labels`."""
 PARTS = ("system", "messages", "tool_calls", "tool_results", "thinking", "answer")
@@ -94,6 +104,11 @@ def _column(name: str) -> Column[Any]:  # of many kinds
     return Column(name, kind)
 
 
+def bin_name(name: str) -> str:
+    """The column of the bins of one of BINNED_COLUMNS; `binning.bin_of` makes them."""
+    return f"{name}_bin"
+
+
 _ROW_COLUMNS = [field.name for field in fields(Row) if field.name != "received_us"]
 
 records = Table(
@@ -102,6 +117,7 @@ records = Table(
     Column("seq", BIG, primary_key=True, autoincrement=False),
     Column("digest", LargeBinary, nullable=False),
     *map(_column, _ROW_COLUMNS),
+    *(Column(bin_name(name), SmallInteger) for name in BINNED_COLUMNS),
 )
 labels = Table(
     "labels",

@@ -19,6 +19,7 @@ from .figures import Counted
 from .items import Drop, Item, Put, squeezed, unsqueezed
 from .names import Names
 from .rollups import Change, add_up
+from .session_sums import add_up_sessions
 from .tables import PARTS, labels, records, spools, squeezed_texts, tsvector_texts
 
 _WORDS = re.compile(r"[\W_]+")
@@ -75,6 +76,7 @@ class Writer:
             Change.of_row(put.row, put.counted(), seq) for put, seq in zip(new, seqs, strict=True)
         ]
         await add_up(connection, changes)
+        await add_up_sessions(connection, changes)
         await self._names.note(connection, [put.row for put in new])
         return len(new), len(old)
 
