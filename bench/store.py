@@ -33,7 +33,7 @@ from src.store.tables import records
 from src.store.writing import Writer
 
 DAY_US = 86_400_000_000
-_BATCH = 1000
+_BATCH = 2000
 
 
 def one(name: str, value: object, op: Op = Op.MATCH) -> Asked:

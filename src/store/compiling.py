@@ -154,7 +154,7 @@ class Compiler:
         return self.rows.c.seq.in_(select(texts.c.seq).where(said))
 
 
-_HOST: ColumnElement[str] = literal_column(
+_host: ColumnElement[str] = literal_column(
     "rtrim(lower(records.client_address), '0123456789')"
 )  # as its index has it: the port is as good as random
 _DIGITS = "0123456789"
@@ -166,7 +166,8 @@ def _host_like(pattern: str) -> ColumnElement[bool]:
     if not start:
         return true()
     host = start.rstrip(_DIGITS)
-    return and_(_HOST >= host, _HOST < start + _LAST) if star else _HOST == host
+    until = start + _LAST if star else host
+    return and_(_host >= host, _host <= until)
 
 
 SAID = table("said", column("rowid"))

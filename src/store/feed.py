@@ -73,7 +73,8 @@ class Feed:
         self._ahead.clear()
 
     async def step(self) -> int:
-        """A batch of each spool; the most lines of one. `behind`: more are there. Raises SQLAlchemyError, OSError."""
+        """A batch of each spool; the most lines of one. `behind`: more are there. Raises
+        SQLAlchemyError, OSError."""
         if self._offsets is None:
             self._offsets = await self._stored()
         most, self.behind = 0, False

@@ -7,22 +7,27 @@ picodollars: floats that are added and taken away would not come back to nothing
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import accumulate
 from math import ceil, log
+from operator import add
 from typing import NamedTuple
 
 from .tables import SUMS
 
 _LEAST_MS = 0.001
 _GROWTH = 1.04
-_LOG_GROWTH = log(_GROWTH)
+_PER_LOG = 1 / log(_GROWTH)
+_LOG_LEAST = log(_LEAST_MS) * _PER_LOG
 _PICO = 10**12
 _NO_CAUSE = "ok"
 
 
 def bin_of(value_ms: float) -> int:
     """The histogram's bin of a value in milliseconds."""
-    return round(log(value_ms / _LEAST_MS) / _LOG_GROWTH) if value_ms > _LEAST_MS else 0
+    return round(log(value_ms) * _PER_LOG - _LOG_LEAST) if value_ms > _LEAST_MS else 0
 
 
 class Counted(NamedTuple):
@@ -50,66 +55,100 @@ class Percentiles(NamedTuple):
 class Figures:
     """Sums (`SUMS`, in order) and two histograms of milliseconds: bin to count."""
 
-    __slots__ = ("durations", "sums", "ttfts")
+    __slots__ = ("_later", "durations", "sums", "ttfts")
 
     def __init__(self) -> None:
         self.sums = [0] * len(SUMS)
         self.durations: dict[int, int] = {}
         self.ttfts: dict[int, int] = {}
+        self._later: list[tuple[bytes, bytes]] = []  # histograms that are not added in yet
 
     def add(self, row: Counted, sign: int = 1) -> None:
-        """Count one row, or take it back."""
+        """Count one row, or take it back. Hot: some stats are of every row there is."""
+        cause, input_, output, cache_read, cache_write, reasoning, cost, duration, ttft = row
         sums = self.sums
         sums[0] += sign
-        if row.cause != _NO_CAUSE:
+        if cause != _NO_CAUSE:
             sums[1] += sign
-        for place in range(1, 6):
-            tokens = row[place]
-            if tokens:
-                sums[place + 1] += sign * int(tokens)
-        if row.cost_usd is not None:
-            sums[7] += sign * round(row.cost_usd * _PICO)
+        if input_:
+            sums[2] += sign * int(input_)
+        if output:
+            sums[3] += sign * int(output)
+        if cache_read:
+            sums[4] += sign * int(cache_read)
+        if cache_write:
+            sums[5] += sign * int(cache_write)
+        if reasoning:
+            sums[6] += sign * int(reasoning)
+        if cost is not None:
+            sums[7] += sign * round(cost * _PICO)
             sums[8] += sign
-        for value, counts in ((row.duration_ms, self.durations), (row.ttft_ms, self.ttfts)):
-            if value is not None:
-                place = bin_of(value)
-                counts[place] = counts.get(place, 0) + sign
+        if duration is not None:
+            place = bin_of(duration)
+            self.durations[place] = self.durations.get(place, 0) + sign
+        if ttft is not None:
+            place = bin_of(ttft)
+            self.ttfts[place] = self.ttfts.get(place, 0) + sign
 
     def merge(self, other: Figures) -> None:
         """Add another's."""
-        self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        self.sums = list(map(add, self.sums, other.sums))
+        self._later += other._later
         for mine, theirs in ((self.durations, other.durations), (self.ttfts, other.ttfts)):
             for place, count in theirs.items():
                 mine[place] = mine.get(place, 0) + count
 
     def merge_stored(self, sums: Iterable[int], durations: bytes, ttfts: bytes) -> None:
         """Add what `stored` has given."""
-        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)]
-        for mine, packed in ((self.durations, durations), (self.ttfts, ttfts)):
-            pairs = array("I", packed)
-            for place, count in zip(pairs[::2], pairs[1::2], strict=True):
-                mine[place] = mine.get(place, 0) + count
+        self.sums = list(map(add, self.sums, sums))
+        self._later.append((durations, ttfts))
 
     def stored(self) -> dict[str, object]:
         """As columns."""
-        packed = {"durations": _packed(self.durations), "ttfts": _packed(self.ttfts)}
+        self._settle()
+        packed = {
+            "durations": _flat(self.durations).tobytes(),
+            "ttfts": _flat(self.ttfts).tobytes(),
+        }
         return {**dict(zip(SUMS, self.sums, strict=True)), **packed}
 
+    def percentiles(self) -> tuple[Percentiles, Percentiles]:
+        """Of the durations and the times to first token."""
+        if len(self._later) == 1 and not self.durations and not self.ttfts:
+            durations, ttfts = self._later[0]  # as most buckets of a fine list
+            return _percentiles(array("I", durations)), _percentiles(array("I", ttfts))
+        self._settle()
+        return _percentiles(_flat(self.durations)), _percentiles(_flat(self.ttfts))
 
-def _packed(counts: Mapping[int, int]) -> bytes:
-    return array("I", [n for pair in counts.items() if pair[1] > 0 for n in pair]).tobytes()
+    def _settle(self) -> None:
+        for mine, packed in (
+            (self.durations, b"".join(durations for durations, _ in self._later)),
+            (self.ttfts, b"".join(ttfts for _, ttfts in self._later)),
+        ):
+            numbers = iter(array("I", packed))
+            for place, count in zip(numbers, numbers, strict=True):
+                mine[place] = mine.get(place, 0) + count
+        self._later.clear()
 
 
-def percentiles(counts: Mapping[int, int]) -> Percentiles:
+@cache
+def _value(place: int) -> float:
+    """The middle of a bin; there are some hundreds."""
+    return round(_LEAST_MS * _GROWTH**place, 3)
+
+
+def _flat(counts: Mapping[int, int]) -> array[int]:
+    """bin, count, bin, count, …, from the least bin on."""
+    return array("I", [n for pair in sorted(counts.items()) if pair[1] > 0 for n in pair])
+
+
+def _percentiles(flat: array[int]) -> Percentiles:
     """p50, p90, p99 of a histogram, each the nearest rank's bin."""
-    total = sum(counts.values())
-    if not total:
+    if not flat:
         return Percentiles(None, None, None)
-    found: list[float] = []
-    ranks = [ceil(total * share) for share in (0.5, 0.9, 0.99)]
-    seen = 0
-    for place in sorted(counts):
-        seen += counts[place]
-        while len(found) < 3 and seen >= ranks[len(found)]:
-            found.append(round(_LEAST_MS * _GROWTH**place, 3))
-    return Percentiles(*found)
+    seen = list(accumulate(flat[1::2]))
+    total = seen[-1]
+    p50, p90, p99 = (
+        _value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in (0.5, 0.9, 0.99)
+    )
+    return Percentiles(p50, p90, p99)

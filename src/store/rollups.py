@@ -15,13 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..record.row import Row
 from .figures import Counted, Figures
-from .tables import SEQ_STEP, SUMS, rollups
+from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, rollups
 from .upserting import insert_into, is_sqlite
 
 HOUR_US = 3_600_000_000
 HOUR_SEQ = HOUR_US * SEQ_STEP
+DAY_HOURS = 24
 DIMENSIONS = ("", "model", "key_label", "upstream", "cause", "provider")
-"""What sums are kept by; "": all together."""
+"""What sums are kept by, hour by hour; "": all together."""
+COMBINED = "*"
+"""The dimension of sums by all of these at once, day by day: values are JSON lists, without "".
+And `tool` and `tag` (of all rows, hour by hour): a row counts under each of its own, in lower case.
+"""
+SUMMED = ("session_id", *LIST_COLUMNS, *dict.fromkeys((*DIMENSIONS[1:], *Counted._fields)))
+"""The columns of `records` that a Change is made of, beside `seq`."""
 ALL = "*"
 
 Place = tuple[str, str, int, str]
@@ -40,20 +47,23 @@ class Change(NamedTuple):
     seq: int
     session_id: str | None
     dimensions: tuple[str, ...]  # values of DIMENSIONS
+    members: frozenset[tuple[str, str]]  # of LISTS
     counted: Counted
 
     @classmethod
     def of_row(cls, row: Row, counted: Counted, seq: int) -> Self:
         """One that comes."""
         values = tuple(getattr(row, name) or "" if name else "" for name in DIMENSIONS)
-        return cls(1, seq, row.session_id, values, counted)
+        members = _members({name: getattr(row, name) for name in LIST_COLUMNS})
+        return cls(1, seq, row.session_id, values, members, counted)
 
     @classmethod
-    def of_result(cls, found: Result[Any]) -> Self:
+    def of_result(cls, found: Result[Any], sign: int = -1) -> Self:
         """One that goes, as it was read from `records`."""
         values = tuple(getattr(found, name) or "" if name else "" for name in DIMENSIONS)
         counted = Counted(*(getattr(found, name) for name in Counted._fields))
-        return cls(-1, found.seq, found.session_id, values, counted)
+        members = _members({name: orjson.loads(getattr(found, name)) for name in LIST_COLUMNS})
+        return cls(sign, found.seq, found.session_id, values, members, counted)
 
     def places(self) -> Iterable[Place]:
         """Where it counts."""
@@ -61,9 +71,17 @@ class Change(NamedTuple):
         for scope in (ALL, scope_of(key)) if key else (ALL,):
             for name, value in zip(DIMENSIONS, self.dimensions, strict=True):
                 yield scope, name, hour, value
+        combined = orjson.dumps(self.dimensions[1:]).decode()
+        yield ALL, COMBINED, hour - hour % DAY_HOURS, combined
 
 
-async def add_up(connection: AsyncConnection, changes: Sequence[Change]) -> None:
+def _members(lists: Mapping[str, Iterable[str]]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (LIST_COLUMNS[name], value.lower()) for name, values in lists.items() for value in values
+    )
+
+
+async def add_up_hours(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     """Bring the sums up to date; in the transaction that changes the rows."""
     alike: dict[tuple[int, tuple[str, ...]], list[Change]] = {}
     for change in changes:
@@ -73,6 +91,9 @@ async def add_up(connection: AsyncConnection, changes: Sequence[Change]) -> None
         figures = Figures()
         for change in same:
             figures.add(change.counted, change.sign)
+            for kind, value in change.members:
+                place = (ALL, kind, change.seq // HOUR_SEQ, value)
+                deltas.setdefault(place, Figures()).add(change.counted, change.sign)
         for place in same[0].places():
             deltas.setdefault(place, Figures()).merge(figures)
     await _merge(connection, deltas)

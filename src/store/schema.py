@@ -13,7 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .binning import bin_of
 from .engine import StoreError
+from .summing import add_up_anew
 
+_OTHER_SUMS = frozenset({"0001"})
+"""Revisions whose sums are not those of today."""
 _FOLDER = Path(__file__).with_name("migrations")
 
 
@@ -22,7 +25,9 @@ async def upgrade(engine: AsyncEngine) -> None:
     if engine.url.get_backend_name() == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+        found = await connection.run_sync(_upgrade)
+        if found in _OTHER_SUMS:
+            await add_up_anew(connection)
 
 
 async def check(engine: AsyncEngine) -> None:
@@ -38,13 +43,16 @@ def _config() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> str | None:
+    """The revision that was found."""
     config = _config()
-    if _refuse_newer(connection, config) == ScriptDirectory.from_config(config).get_current_head():
-        return
+    found = _refuse_newer(connection, config)
+    if found == ScriptDirectory.from_config(config).get_current_head():
+        return found
     # Migrations are no part of the package, which goes by more than one name.
     config.attributes.update(connection=connection, bin_of=bin_of)
     command.upgrade(config, "head")
+    return found
 
 
 def _check(connection: Connection) -> None:

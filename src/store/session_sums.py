@@ -77,7 +77,7 @@ async def _mend(connection: AsyncConnection, shorter: Sequence[Owned]) -> None:
     ]
     left = [span for span in spans if span["to_first"] is not None]
     if left:
-        to = {"first_seq": bindparam("to_first"), "last_seq": bindparam("to_last")}
+        to: dict[str, Any] = {"first_seq": bindparam("to_first"), "last_seq": bindparam("to_last")}
         await connection.execute(update(sessions).where(_OF).values(to), left)
 
 

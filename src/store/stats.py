@@ -1,17 +1,19 @@
 """Stats: from the sums by hour where they tell, from the rows themselves where they do not.
 
-    since ──┤ rows ├── whole hours: sums ──┤ rows ├── until
+    since ──┤ rows ├── whole hours or days: sums ──┤ rows ├── until
 
-The sums tell of whole hours, of all rows or one key's, grouped by one of `DIMENSIONS`, and of
-filters that ask only for that one.
+`_source` says which sums tell what is asked for: those of an hour know one of `DIMENSIONS`, or one
+tool or tag; those of a day know all of `DIMENSIONS` at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,9 +21,9 @@ from ..query.fields import Kind
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from .compiling import Compiler, tests_in
-from .figures import Counted, Figures, Percentiles, percentiles
-from .rollups import DIMENSIONS, HOUR_US, scope_of
-from .tables import SEQ_STEP, SUMS, records, rollups
+from .figures import Counted, Figures, Percentiles
+from .rollups import ALL, COMBINED, DAY_HOURS, DIMENSIONS, HOUR_US, scope_of
+from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, rollups
 
 GROUPS = (
     *DIMENSIONS[1:],
@@ -86,16 +88,20 @@ async def stats(
         raise ValueError(f"by is {span.by[:40]!r}; give one of {', '.join(GROUPS)}")
     span, rest = _within(node, span)
     found: dict[Key, Figures] = {}
-    rows = Rows(connection, Compiler(sqlite, names).compile(rest), owned, span)
-    dimension = _dimension(rest, span)
+    source = _source(rest, span)
     since, until = span.since_us or 0, span.until_us or _LAST_US
-    first, last = -(-since // HOUR_US), until // HOUR_US
-    if dimension is None or first >= last:
+    unit = source.hours * HOUR_US if source is not None else _LAST_US
+    first, last = -(-since // unit) * unit, until // unit * unit
+    whole = source is None or first >= last
+    # What few rows there are at the edges is looked at one by one.
+    chosen = Compiler(sqlite, names, by_row=not whole).compile(rest)
+    rows = Rows(connection, chosen, owned, span)
+    if source is None or whole:
         await rows.add(found, since, until)
     else:
-        await rows.add(found, since, first * HOUR_US)
-        await _add_rollups(connection, found, rest, span, dimension, first, last)
-        await rows.add(found, last * HOUR_US, until)
+        await rows.add(found, since, first)
+        await _add_sums(connection, found, source, span, (first // HOUR_US, last // HOUR_US))
+        await rows.add(found, last, until)
     return [
         _bucket(key, figures, span)
         for key, figures in sorted(found.items(), key=lambda item: (item[0][0], str(item[0][1])))
@@ -122,19 +128,61 @@ def _within(node: Node, span: Span) -> tuple[Span, Node]:
     return span._replace(since_us=since, until_us=until), And(tuple(rest))
 
 
-def _dimension(rest: Node, span: Span) -> str | None:
-    """The dimension whose sums tell what is asked for; None: the rows have to."""
-    if span.bucket_us is not None and span.bucket_us % HOUR_US:
+class Source(NamedTuple):
+    """Sums to add up: of a dimension, as it is in `rollups`, each of so many hours. `group_of`: the
+    group of one of its values; None: it is not chosen."""
+
+    scope: str
+    dimension: str
+    hours: int
+    group_of: Callable[[str], str | None]
+
+
+def _source(rest: Node, span: Span) -> Source | None:
+    """The sums that tell what is asked for; None: the rows have to."""
+    unit = span.bucket_us or DAY_HOURS * HOUR_US
+    if unit % HOUR_US:
         return None
+    member = _one_member(rest)
+    if member is not None and span.by is None and span.only_key is None:
+        kind, wanted = member
+        return Source(ALL, kind, 1, lambda value: "" if value == wanted else None)
     asked = {test.field.column for test in tests_in(rest)}
     if span.by is not None:
         asked.add(span.by)
-    if not asked:
-        return ""
-    one, *more = asked
-    if more or one not in DIMENSIONS:
+    if not asked <= set(DIMENSIONS):
         return None
-    return one
+    if len(asked) < 2:
+        one = asked.pop() if asked else ""
+        return Source(scope_of(span.only_key), one, 1, partial(_group_of_one, rest, span, one))
+    if unit % (DAY_HOURS * HOUR_US):
+        return None
+    return Source(ALL, COMBINED, DAY_HOURS, partial(_group_of_all, rest, span))
+
+
+def _one_member(node: Node) -> tuple[str, str] | None:
+    """The kind and value, if the filter asks for one tool or one tag and nothing else."""
+    if isinstance(node, And) and len(node.parts) == 1:
+        (node,) = node.parts
+    if not isinstance(node, Test) or node.field.kind is not Kind.LIST or node.op is not Op.MATCH:
+        return None
+    value = str(node.value).lower()
+    return None if "*" in value else (LIST_COLUMNS[node.field.column], value)
+
+
+def _group_of_one(rest: Node, span: Span, name: str, value: str) -> str | None:
+    if not _fits(rest, {name: value}):
+        return None
+    return value if span.by is not None else ""
+
+
+def _group_of_all(rest: Node, span: Span, packed: str) -> str | None:
+    values = dict(zip(DIMENSIONS[1:], orjson.loads(packed), strict=True))
+    if span.only_key is not None and values["key_label"] != span.only_key:
+        return None
+    if not _fits(rest, values):
+        return None
+    return values[span.by] if span.by is not None else ""
 
 
 class Rows:
@@ -163,36 +211,35 @@ class Rows:
         async with self._connection.stream(query) as result:
             async for part in result.partitions(_AT_ONCE):
                 for at, group, *counted in part:
-                    start = _start(at // SEQ_STEP, bucket_us)
+                    start = at // SEQ_STEP // bucket_us * bucket_us if bucket_us else 0
                     key = (start, ("" if group is None else group) if grouped else "")
                     figures = found.get(key)
                     if figures is None:
                         figures = found[key] = Figures()
-                    figures.add(Counted(*counted))
+                    figures.add(counted)  # type: ignore[arg-type]  # its columns, in order
 
 
-async def _add_rollups(
+async def _add_sums(
     connection: AsyncConnection,
     found: dict[Key, Figures],
-    rest: Node,
+    source: Source,
     span: Span,
-    dimension: str,
-    first: int,
-    last: int,
+    hours: tuple[int, int],
 ) -> None:
     c = rollups.c
     sums = (c[name] for name in SUMS)
     query = select(c.hour, c.value, *sums, c.durations, c.ttfts).where(
-        c.scope == scope_of(span.only_key), c.dimension == dimension, c.hour >= first, c.hour < last
+        c.scope == source.scope,
+        c.dimension == source.dimension,
+        c.hour >= hours[0],
+        c.hour < hours[1],
     )
-    chosen: dict[str, bool] = {}
+    group_of = cache(source.group_of)
     for hour, value, *stored in await connection.execute(query):
-        fits = chosen.get(value)
-        if fits is None:
-            fits = chosen[value] = _fits(rest, value)
-        if not fits:
+        group = group_of(value)
+        if group is None:
             continue
-        key = (_start(hour * HOUR_US, span.bucket_us), value if span.by is not None else "")
+        key = (_start(hour * HOUR_US, span.bucket_us), group)
         figures = found.get(key)
         if figures is None:
             figures = found[key] = Figures()
@@ -203,29 +250,31 @@ def _start(received_us: int, bucket_us: int | None) -> int:
     return 0 if bucket_us is None else received_us // bucket_us * bucket_us
 
 
-def _fits(node: Node, value: str) -> bool:
-    """Does a filter that asks for one text column only choose this value of it?"""
+def _fits(node: Node, values: Mapping[str, str]) -> bool:
+    """Does a filter that asks for no other text columns than these choose such a row?"""
     match node:
         case Test():
+            value = values[node.field.column]
             if node.op is Op.NONE:
                 return not value
             return bool(value) and glob(str(node.value).lower(), value.lower())
         case Not(part):
-            return not _fits(part, value)
+            return not _fits(part, values)
         case And(parts):
-            return all(_fits(part, value) for part in parts)
+            return all(_fits(part, values) for part in parts)
         case Or(parts):
-            return any(_fits(part, value) for part in parts)
+            return any(_fits(part, values) for part in parts)
 
 
 def _bucket(key: Key, figures: Figures, span: Span) -> Bucket:
     sums = dict(zip(SUMS, figures.sums, strict=True))
     pico = sums.pop("cost_pico_usd")
+    durations, ttfts = figures.percentiles()
     return Bucket(
         start_us=None if span.bucket_us is None else key[0],
         group=None if span.by is None or key[1] == "" else key[1],
         cost_usd=pico / 1e12 if sums["priced"] else None,
-        duration_ms=percentiles(figures.durations),
-        ttft_ms=percentiles(figures.ttfts),
+        duration_ms=durations,
+        ttft_ms=ttfts,
         **sums,
     )

@@ -15,17 +15,16 @@ from sqlalchemy import Row as Result
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .figures import Counted
 from .items import Drop, Item, Put, squeezed, unsqueezed
 from .names import Names
-from .rollups import Change, add_up
-from .session_sums import add_up_sessions
+from .rollups import SUMMED, Change
+from .summing import add_up
 from .tables import PARTS, labels, records, spools, squeezed_texts, tsvector_texts
 
 _WORDS = re.compile(r"[\W_]+")
 _MANY = 500  # parameters of one IN, which SQLite bounds
-_WAS = ("id", "seq", "digest", "file", "model", "key_label", "upstream", "provider", "session_id")
-_OLD = select(*(records.c[name] for name in (*_WAS, *(f for f in Counted._fields))))
+_WAS = ("id", "seq", "digest", "file", *SUMMED)
+_OLD = select(*(records.c[name] for name in _WAS))
 
 
 class Writer:
@@ -76,7 +75,6 @@ class Writer:
             Change.of_row(put.row, put.counted(), seq) for put, seq in zip(new, seqs, strict=True)
         ]
         await add_up(connection, changes)
-        await add_up_sessions(connection, changes)
         await self._names.note(connection, [put.row for put in new])
         return len(new), len(old)
 

@@ -30,7 +30,9 @@ def upgrade() -> None:
 
 def _fill(names: list[str]) -> None:
     connection = op.get_bind()
-    bin_of = op.get_context().config.attributes["bin_of"]
+    config = op.get_context().config
+    assert config is not None  # noqa: S101  see schema._upgrade
+    bin_of = config.attributes["bin_of"]
     table = sa.table("records", *map(sa.column, ("seq", *names, *(f"{n}_bin" for n in names))))
     put = sa.update(table).where(table.c.seq == sa.bindparam("at"))
     put = put.values({f"{name}_bin": sa.bindparam(f"to_{name}") for name in names})
