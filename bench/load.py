@@ -30,13 +30,13 @@ class Requests:
         return self.answered / self.seconds
 
 
-def wrk(port: int, connections: int, seconds: float) -> Requests:
+def wrk(port: int, connections: int, seconds: float, script: Path = _SCRIPT) -> Requests:
     """Posts chats for so long; wrk counts in whole seconds."""
     binary = shutil.which("wrk")
     if binary is None:
         raise MissingToolError("wrk is not installed; on Debian: apt-get install wrk")
     command = [binary, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
-    command += ["-s", str(_SCRIPT), f"http://127.0.0.1:{port}/v1/chat/completions"]
+    command += ["-s", str(script), f"http://127.0.0.1:{port}/v1/chat/completions"]
     return parse_wrk(_run(command, seconds))
 
 

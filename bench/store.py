@@ -65,6 +65,8 @@ PAGES: dict[str, Node] = {
     "session:sess-00123": one("session", "sess-00123"),
     "parent:none": one("parent", None, Op.NONE),
     "address:10.0.3.*": one("address", "10.0.3.*"),
+    "address:10.0.3.77:31000 (rare)": one("address", "10.0.3.77:31000"),
+    "address:10.0.300.* (none)": one("address", "10.0.300.*"),
     "agent:*claude*": one("agent", "*claude*"),
     "tag:team:blue": one("tag", "team:blue"),
     "tool:Bash": one("tool", "bash"),
@@ -83,6 +85,23 @@ PAGES: dict[str, Node] = {
     "attempts:>1": one("attempts", 1, Op.GT),
     "id:0000000000000000000012": one("id", "0000000000000000000012"),
 }
+TWO_COLUMNS: dict[str, Node] = {
+    "model:gpt-4o -cause:ok": And((one("model", "gpt-4o"), Not(one("cause", "ok")))),
+    "key:key-07 duration:>60s": And((one("key", "key-07"), one("duration", 60_000.0, Op.GT))),
+    "model:retired-1 status:529": And((one("model", "retired-1"), one("status", 529))),
+    "tool:Bash key:key-07 in:>50k": And(
+        (one("tool", "bash"), one("key", "key-07"), one("in", 50_000, Op.GT))
+    ),
+}
+STATS: tuple[tuple[str, Node, str | None], ...] = (
+    ("tool:bash by day", one("tool", "bash"), None),
+    ("key:key-07 by model by day", one("key", "key-07"), "model"),
+    ("-cause:ok by upstream by day", Not(one("cause", "ok")), "upstream"),
+    ("body:w00500, from rows", one("body", "w00500"), None),
+    ("status:>=400, from rows", one("status", 400, Op.GE), "model"),
+    ("by session, from all rows", And(()), "session_id"),
+)
+LIMITS_MS = {"page": 50, "search": 300, "stats": 1000}
 SEARCHES: dict[str, Node] = {
     "body:the (every row)": one("body", "the"),
     "body:w00012 (a tenth)": one("body", "w00012"),
@@ -198,6 +217,17 @@ async def _measure(reader: Reader, rounds: int) -> list[Measured]:
     since = last - 30 * DAY_US + 1_234_567
     for what, node in PAGES.items():
         found.append(await _timed(f"page {what}", rounds, lambda node=node: _page(reader, node)))
+    for sort in ("-duration", "duration", "-cost", "-in", "ttft"):
+        asked = lambda s=sort: _page(reader, s=s)  # noqa: E731
+        found.append(await _timed(f"page sort {sort}", rounds, asked))
+    for what, node in TWO_COLUMNS.items():
+        asked = lambda node=node: _page(reader, node)  # noqa: E731
+        found.append(await _timed(f"two columns {what}", rounds, asked))
+    page = await reader.page(one("key", "key-07"), only_key="key-07")
+    own = lambda: _page(reader, one("cause", "timeout"), only_key="key-07")  # noqa: E731
+    found.append(await _timed("page one key's, cause:timeout", rounds, own))
+    own = lambda: _next(reader, page.cursor)  # noqa: E731
+    found.append(await _timed("page one key's, the second", rounds, own))
     for what, node in SEARCHES.items():
         found.append(await _timed(f"search {what}", rounds, lambda node=node: _page(reader, node)))
     for by in (None, "model", "key_label", "upstream", "cause"):
@@ -206,14 +236,24 @@ async def _measure(reader: Reader, rounds: int) -> list[Measured]:
             found.append(await _timed(f"stats 30 days, {by or 'all'}{name}", rounds, asked))
     own = lambda: _stats(reader, since, DAY_US, "model", only_key="key-07")  # noqa: E731
     found.append(await _timed("stats 30 days, one key's, model by day", rounds, own))
-    some = lambda: _stats(reader, since, DAY_US, None, node=one("tool", "bash"))  # noqa: E731
-    found.append(await _timed("stats 30 days, tool:bash by day (from rows)", 2, some))
+    for what, node, by in STATS:
+        some = lambda n=node, b=by: _stats(reader, since, DAY_US, b, node=n)  # noqa: E731
+        found.append(await _timed(f"stats 30 days, {what}", min(rounds, 3), some))
     found.append(await _timed("sessions", rounds, lambda: _sessions(reader)))
     return found
 
 
-async def _page(reader: Reader, node: Node) -> int:
-    return len((await reader.page(node)).rows)
+async def _page(
+    reader: Reader,
+    node: Node = And(()),  # noqa: B008  frozen
+    s: str = "-received",
+    only_key: str | None = None,
+) -> int:
+    return len((await reader.page(node, sort=s, only_key=only_key)).rows)
+
+
+async def _next(reader: Reader, cursor: str | None) -> int:
+    return len((await reader.page(one("key", "key-07"), cursor=cursor, only_key="key-07")).rows)
 
 
 async def _sessions(reader: Reader) -> int:
@@ -243,9 +283,13 @@ async def _timed(what: str, rounds: int, ask: Callable[[], Awaitable[int]]) -> M
 
 
 def _print(found: list[Measured]) -> None:
-    print("| what | median ms | worst ms | found |\n|---|---|---|---|")
+    for kind, limit in LIMITS_MS.items():
+        its = [row for row in found if row.what.startswith(kind)]
+        over = [row.what for row in its if row.ms > limit]
+        print(f"{len(its)} of {kind}: {len(its) - len(over)} within {limit} ms; over: {over}")
+    print("\n| what | median ms | worst ms | found |\n|---|---:|---:|---:|")
     for row in found:
-        print(f"| {row.what} | {row.ms:.1f} | {row.worst:.1f} | {row.found} |")
+        print(f"| {row.what} | {row.ms:.1f} | {row.worst:.1f} | {row.found:,} |")
 
 
 if __name__ == "__main__":

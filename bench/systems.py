@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -127,12 +128,21 @@ class Nginx:
 
 
 class Tap:
-    """`python -m src.main` as a user starts it; without tracing by a config with an empty chain."""
+    """`python -m src.main` as a user starts it; without tracing by a config with an empty chain.
+    `store`: the section of its config; None: there is none."""
 
-    def __init__(self, upstream_port: int, *, traced: bool, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        upstream_port: int,
+        *,
+        traced: bool,
+        flags: tuple[str, ...] = (),
+        store: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = "llmtap, tracing" if traced else "llmtap, no tracing"
         self.upstream_port = upstream_port
         self.traced = traced
+        self.store = store
         self.flags = flags
         self.port = 0
         self.traces = Path()
@@ -153,11 +163,12 @@ class Tap:
         base_url = f"http://127.0.0.1:{self.upstream_port}"
         command = [sys.executable, "-m", "src.main", "--port", str(self.port)]
         command += ["--trace-dir", str(self.traces), *self.flags]
-        if self.traced:
+        if self.traced and self.store is None:
             return [*command, "--base-url", base_url, "--type", "openai"]
         config = folder / "config.yaml"
         upstream = {"type": "openai", "base_url": base_url}
-        config.write_text(json.dumps({"upstreams": [upstream], "middlewares": []}))  # is YAML too
+        more = {"middlewares": []} if self.store is None else {"store": self.store}
+        config.write_text(json.dumps({"upstreams": [upstream], **more}))  # is YAML too
         return [*command, "--config", str(config)]
 
     def stop(self) -> None:

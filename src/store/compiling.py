@@ -44,18 +44,22 @@ Names = Mapping[str, Sequence[str]]
 @dataclass(slots=True, frozen=True)
 class Compiler:
     """`compile(node)` for one dialect. `rows`: `records`, or a selection of it. `by_row`: what
-    lies in other tables is asked for each row; else all of it is found first, by its index."""
+    lies in other tables is asked for each row; else all of it is found first, by its index: all
+    that is `within` the first and the last seq of interest."""
 
     sqlite: bool
     names: Names = field(default_factory=dict)
     rows: FromClause = records
     by_row: bool = False
+    within: tuple[int, int] | None = None
 
     def compile(self, node: Node) -> ColumnElement[bool]:
         """True for the rows that `node` chooses; true or false, never unknown, under a Not."""
         match node:
             case Test():
                 return self._test(node)
+            case Not(Test() as part) if part.field.kind in (Kind.SEARCH, Kind.LIST):
+                return not_(self.compile(part))  # never unknown, and a join for Postgres
             case Not(part):
                 return not_(func.coalesce(self.compile(part), false()))
             case And(parts):
@@ -90,6 +94,29 @@ class Compiler:
         bins, edge = self.rows.c[bin_name(name)], literal(bin_of(test.value))  # type: ignore[arg-type]  # a number
         return and_(_ROUGHLY[test.op](bins, edge), exact)
 
+    def one_value(self, test: Test) -> tuple[ColumnElement[Any], ColumnElement[bool]]:
+        """Of a test of one value of one column: what its index has, and the condition.
+
+        Written as a range, so that Postgres, asked for the order of the index, takes the index: of
+        an equality it knows that the order is that of time, and reads all rows in that order where
+        the value ought to come soon but has been gone for weeks.
+        """
+        name = test.field.column
+        if test.field.kind is Kind.TEXT and test.op is not Op.NONE:
+            key = self.folded(self.rows.c[name])
+            return key, self.same(key, _pattern(test))
+        key = self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name]
+        if test.op is Op.NONE:
+            return key, key.is_(None)
+        if name in BINNED_COLUMNS:
+            bins = bin_of(test.value)  # type: ignore[arg-type]  # a number
+            return key, and_(self.same(key, bins), self.compile(test))
+        return key, self.same(key, test.value)
+
+    def same(self, key: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+        """See `one_value`."""
+        return key == value if self.sqlite else key.between(value, value)
+
     # --- texts ---
 
     def folded(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -117,7 +144,17 @@ class Compiler:
         value = self.text(labels.c.value, _pattern(test), test.field.column)
         if self.by_row:
             return self._exists(select(labels.c.seq).where(kind, value), labels.c.seq)
-        return self.rows.c.seq.in_(select(labels.c.seq).where(kind, value))
+        return self._among(select(labels.c.seq).where(kind, value), labels.c.seq)
+
+    def _among(self, query: Select[Any], seq: ColumnElement[int]) -> ColumnElement[bool]:
+        """Found first. Postgres makes a join of an EXISTS, but may ask an IN anew for each row."""
+        query = query.where(*self._near(seq))
+        if self.sqlite:
+            return self.rows.c.seq.in_(query)
+        return exists(query.where(seq == self.rows.c.seq).correlate(self.rows))
+
+    def _near(self, seq: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
+        return () if self.within is None else (seq.between(*self.within),)
 
     def _exists(self, query: Select[Any], seq: ColumnElement[int]) -> ColumnElement[bool]:
         """Looked up row by row: Postgres would make a join of it, over all there is, were it not
@@ -139,7 +176,8 @@ class Compiler:
         if self.by_row:
             inner = select(literal(1)).select_from(SAID).where(found, rowid == self.rows.c.seq)
             return exists(inner.correlate(self.rows))
-        return self.rows.c.seq.in_(select(rowid).select_from(SAID).where(found).correlate(None))
+        inner = select(rowid).select_from(SAID).where(found, *self._near(rowid))
+        return self.rows.c.seq.in_(inner.correlate(None))
 
     def _said_postgres(self, test: Test) -> ColumnElement[bool]:
         query = tsquery_of(test)
@@ -149,9 +187,10 @@ class Compiler:
         parts = PARTS if test.field.column == "all" else (test.field.column,)
         asked = func.to_tsquery("simple", query)
         said = or_(*(texts.c[part].op("@@", is_comparison=True)(asked) for part in parts))
+        found = select(texts.c.seq).where(said)
         if self.by_row:
-            return self._exists(select(texts.c.seq).where(said), texts.c.seq)
-        return self.rows.c.seq.in_(select(texts.c.seq).where(said))
+            return self._exists(found, texts.c.seq)
+        return self._among(found, texts.c.seq)
 
 
 _host: ColumnElement[str] = literal_column(

@@ -16,7 +16,7 @@ from ..query.excerpts import excerpts, searched
 from ..query.prefilter import time_bounds
 from ..query.tree import Test
 from ..record.row import Row
-from ..store.reader import CursorError
+from ..store.cursors import CursorError
 from .asking import (
     BUCKETS_US,
     GROUPS,

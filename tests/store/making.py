@@ -70,6 +70,7 @@ def put(number: int = 0, said: str = "", **values: object) -> Put:
 
 MODELS = ("gpt-4o", "GPT-4o-mini", "claude-sonnet-4", "claude-opus-4", "gemini-2.5-pro", None)
 CAUSES = ("ok", "ok", "ok", "ok", "upstream_error", "client_disconnected")
+ADDRESSES = ("127.0.0.1:40000", "127.0.0.12:4000", "[fe80::1A]:40000", "10.1.2.3", None)
 SAID = "the quick brown fox jumps over a lazy dog src main py foo bar naïve straße"
 WORDS = SAID.split()
 
@@ -95,6 +96,7 @@ def many(count: int, seed: int = 1) -> Iterator[Put]:
             cost_usd=round(some() / 10, 6) if some() > 0.4 else None,
             session_id=rng.choice((None, "agent-1", "Agent_1", "agent%2")),
             key_label=rng.choice((None, "alice", "Alice", "bob")),
+            client_address=rng.choice(ADDRESSES),
             streamed=some() > 0.5,
             tags=tuple({rng.choice(("a", "B", "team:x")) for _ in range(rng.randrange(3))}),
             tools=tuple({rng.choice(("Bash", "Read")) for _ in range(rng.randrange(2))}),

@@ -16,8 +16,9 @@ from src.query.tree import And, Node, Not, Op, Or
 from src.query.tree import Test as Asked
 from src.record.row import Row
 from src.store.compiling import words_of
-from src.store.items import Put
-from src.store.reader import SORTS, CursorError, Reader
+from src.store.cursors import SORTS, CursorError
+from src.store.items import Drop, Put
+from src.store.reader import Reader
 from src.store.writing import Writer
 from tests.store.making import START_US, WORDS, many, put
 
@@ -83,7 +84,7 @@ PATTERNS = {
     "id": ("0000000000000000000000001", "*7"),
     "tag": ("a", "b", "team:*"),
     "tool": ("bash", "*a*"),
-    "address": ("127.*", "*:40000"),
+    "address": ("127.*", "*:40000", "127.0.0.1:*", "127.0.0.1*", "10.1.2.3", "[FE80::1a*", "*"),
 }
 
 
@@ -164,8 +165,9 @@ async def test_any_filter_gives_what_it_should(
     rng = random.Random(seed)
     for number in range(60):
         # Few rows looked through, so that the ways behind it are gone too.
-        monkeypatch.setattr("src.store.reader._WALK", rng.choice((10, 60, 4000)))
-        monkeypatch.setattr("src.store.reader._WALK_SAID", rng.choice((10, 300)))
+        monkeypatch.setattr("src.store.paging._WALK", rng.choice((10, 60, 4000)))
+        monkeypatch.setattr("src.store.paging._WALK_SAID", rng.choice((10, 300)))
+        monkeypatch.setattr("src.store.spans._FIRST_ROWS", rng.choice((3, 30, 50_000)))
         node = any_node(rng)
         key = rng.choice((None, None, "alice"))
         wanted = [i.row for i in items if chooses(node, i) and key in (None, i.row.key_label)]
@@ -247,11 +249,24 @@ async def test_stats_are_the_sums_of_the_rows(writer: Writer, reader: Reader) ->
             await sums_up(reader, items, by, bucket_us)
 
 
+async def test_stats_of_what_has_changed_or_gone(writer: Writer, reader: Reader) -> None:
+    items = list(many(300, seed=12))
+    await writer.apply(items)
+    await writer.apply(Drop(item.id, item.row.file) for item in items[:100])
+    changed = [replace(i, row=replace(i.row, model="new", tools=("Bash",))) for i in items[100:150]]
+    await writer.apply(changed)
+    for by in (None, "model"):
+        await sums_up(reader, [*changed, *items[150:]], by, 24 * HOUR)
+
+
 async def sums_up(reader: Reader, items: list[Put], by: str | None, bucket_us: int | None) -> None:
     since, until = START_US + 3 * 24 * HOUR + 1234, START_US + 20 * 24 * HOUR + 5678
     for node in (
         And(()),
         Asked(FIELDS["model"], Op.MATCH, "claude*"),
+        And((Asked(FIELDS["key"], Op.NONE, None), Not(Asked(FIELDS["cause"], Op.MATCH, "ok")))),
+        Asked(FIELDS["tool"], Op.MATCH, "BASH"),
+        Asked(FIELDS["tag"], Op.MATCH, "b"),
         Not(Asked(FIELDS["stream"], Op.MATCH, True)),
     ):
         wanted: dict[tuple[int | None, Any], list[Row]] = {}

@@ -1,0 +1,169 @@
+"""Measures the store beside the traffic: `python -m bench.ingest [--postgres]`.
+
+llmtap traces, in turns without and with a store, as fast as it can; its processes have one core,
+the upstream and the load the other. Then: do the rows keep up with the traces? Progress goes to
+stderr, the figures to stdout. Needs wrk and a C compiler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from bench import traces
+from bench.load import wrk
+from bench.process import LOAD_CORE, cores
+from bench.systems import Tap, Upstream
+from src.store.engine import open_engine, store_url
+from src.store.tables import records
+
+_WORDS = Path(__file__).with_name("words.lua")
+_CONNECTIONS = 64
+_MOST_S = 240
+
+
+@dataclass(slots=True)
+class Round:
+    """`rows_at_end`, `traces_at_end`: when the load ended. `*_s`: from the load's begin until all
+    were there."""
+
+    per_s: float
+    failed: int
+    written: int
+    traces_at_end: int
+    traces_s: float
+    rows: int = 0
+    rows_at_end: int = 0
+    rows_s: float = 0.0
+
+
+def main() -> int:
+    options = _options()
+    if cores() > 1:
+        os.sched_setaffinity(0, {LOAD_CORE})
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="llmtap-bench-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        upstream = Upstream(folder / "upstream")
+        stack.callback(upstream.process.stop)
+        upstream.serve()
+        server = _postgres(folder, stack) if options.postgres else None
+        rounds = []
+        for number in range(options.rounds):
+            url = asyncio.run(server.new_database()) if server is not None else None
+            stores: list[Mapping[str, str] | None] = [None, {"database_url": url} if url else {}]
+            pair = {}
+            for store in stores if number % 2 else reversed(stores):
+                at = folder / f"{number}-{store is not None}"
+                pair[store is not None] = _round(upstream, store, at, options.seconds)
+            rounds.append((pair[False], pair[True]))
+        _print(rounds)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--postgres", action="store_true", help="in a server of its own")
+    return parser.parse_args()
+
+
+def _postgres(folder: Path, stack: ExitStack):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from tests.support.postgres import PostgresServer  # noqa: PLC0415  only for this
+
+    server = PostgresServer(folder=folder / "postgres", options={"shared_buffers": "256MB"})
+    stack.callback(server.stop)
+    return server.start()
+
+
+def _round(upstream: Upstream, store: Mapping[str, str] | None, at: Path, seconds: float) -> Round:
+    tap = Tap(upstream.port, traced=True, store=store)
+    tap.start(at)
+    try:
+        began = time.monotonic()
+        load = wrk(tap.port, _CONNECTIONS, seconds, _WORDS)
+        found = Round(load.per_s, load.failed, 0, traces.count(tap.traces), 0.0)
+        if store is not None:
+            found.rows_at_end = _rows(tap, store)
+        _wait(tap, store, found, load.answered, began)
+    finally:
+        tap.stop()
+    print(f"  {found}", file=sys.stderr, flush=True)
+    return found
+
+
+def _wait(
+    tap: Tap, store: Mapping[str, str] | None, found: Round, answered: int, began: float
+) -> None:
+    """wrk cuts what is under way at its end: so many traces more may come."""
+    still = 0
+    while time.monotonic() < began + _MOST_S:
+        written, rows = traces.count(tap.traces), _rows(tap, store) if store is not None else 0
+        now = time.monotonic() - began
+        still = still + 1 if (written, rows) == (found.written, found.rows) else 0
+        if written != found.written:
+            found.written, found.traces_s = written, now
+        if rows != found.rows:
+            found.rows, found.rows_s = rows, now
+        if written >= answered and (store is None or rows == written) and still > 5:
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"of {answered} requests {found.written} traces, {found.rows} rows")
+
+
+def _rows(tap: Tap, store: Mapping[str, str]) -> int:
+    async def count() -> int:
+        engine = open_engine(store_url(store.get("database_url"), tap.traces), writes=False)
+        try:
+            async with engine.connect() as connection:
+                return await connection.scalar(select(func.count()).select_from(records)) or 0
+        except SQLAlchemyError:
+            return 0
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(count())
+
+
+def _print(rounds: Sequence[tuple[Round, Round]]) -> None:
+    def shown(values: Sequence[float], digits: int) -> str:
+        middle, least, most = statistics.median(values), min(values), max(values)
+        return f"{middle:,.{digits}f} ({least:,.{digits}f} to {most:,.{digits}f})"
+
+    with_store = [after for _, after in rounds]
+    lines = {
+        "requests/s without a store": shown([b.per_s for b, _ in rounds], 0),
+        "requests/s with one": shown([a.per_s for a in with_store], 0),
+        "with of without, pair by pair (asked: 0.90)": shown(
+            [a.per_s / b.per_s for b, a in rounds], 3
+        ),
+        "failed": str(sum(a.failed + b.failed for b, a in rounds)),
+        "traces/s until the last, without a store": shown(
+            [b.written / b.traces_s for b, _ in rounds], 0
+        ),
+        "traces/s until the last, with one": shown([a.written / a.traces_s for a in with_store], 0),
+        "rows/s until the last": shown([a.rows / a.rows_s for a in with_store], 0),
+        "last row after the last trace, s": shown([a.rows_s - a.traces_s for a in with_store], 1),
+        "traces without a row": str(sum(a.written - a.rows for a in with_store)),
+    }
+    print("| what | median (least to most) |\n|---|---|")
+    for what, figure in lines.items():
+        print(f"| {what} | {figure} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The schema of an older store is brought up to date, with what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import patch
+
+from alembic import command
+from sqlalchemy import insert, select
+from sqlalchemy.engine import Connection
+
+from src.query.fields import FIELDS
+from src.query.tree import And, Op
+from src.query.tree import Test as Asked
+from src.store import schema
+from src.store.binning import bin_of
+from src.store.engine import open_engine, store_url
+from src.store.names import Names
+from src.store.reader import Reader
+from src.store.tables import BINNED_COLUMNS, bin_name, labels, records
+from tests.store.making import many
+from tests.store.test_reader import HOUR, chooses, sums_up
+
+BINS = {bin_name(name) for name in BINNED_COLUMNS}
+
+
+def _first(connection: Connection) -> None:
+    config = schema._config()  # noqa: SLF001  as it was made by the first migration
+    config.attributes.update(connection=connection, bin_of=bin_of)
+    command.upgrade(config, "0001")
+
+
+async def test_a_store_of_the_first_schema_keeps_its_rows_and_gets_its_sums(
+    url: str | None, tmp_path: Path
+) -> None:
+    items = list(many(300, seed=5))
+    engine = open_engine(store_url(url, tmp_path), writes=True)
+    with patch.object(schema, "_upgrade", _first):
+        await schema.upgrade(engine)
+    async with engine.begin() as connection:
+        for item in items:
+            seq = item.first_seq()
+            columns = {k: v for k, v in item.columns(seq).items() if k not in BINS}
+            await connection.execute(insert(records).values(columns))
+            for row in item.labels(seq):
+                await connection.execute(insert(labels).values(row))
+        await Names().note(connection, [item.row for item in items])
+    await schema.upgrade(engine)
+    await schema.check(engine)
+    async with engine.connect() as connection:
+        for row in (await connection.execute(select(records))).mappings():
+            assert all(row[bin_name(name)] == bin_of(row[name]) for name in BINNED_COLUMNS)
+    reader = Reader(open_engine(engine.url, writes=False))
+    for by in ("model", "session_id"):
+        await sums_up(reader, items, by, 24 * HOUR)
+    slow = Asked(FIELDS["duration"], Op.GT, 4321.0)
+    page = await reader.page(And((slow, Asked(FIELDS["in"], Op.LE, 5000))), limit=1000)
+    wanted = {item.id for item in items if chooses(slow, item)}
+    wanted &= {item.id for item in items if (item.row.input_tokens or 9999) <= 5000}
+    wanted |= {i.id for i in items if chooses(slow, i) and i.row.input_tokens == 0}
+    assert {row.id for row in page.rows} == wanted
+    await reader.close()
+    await engine.dispose()
