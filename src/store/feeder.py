@@ -23,7 +23,7 @@ from pathlib import Path
 LOCK_NAME = "feeder.lock"
 REFUSED = 4
 """The exit code of one that will never be able to feed this store."""
-_NICE = 15
+_NICE = 19
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,7 +40,7 @@ def main() -> int:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.umask(0o077)
-    os.nice(_NICE)  # a contended core is the proxy's, then the recorder's
+    os.nice(_NICE)  # a contended core is the proxy's and the recorder's
     settings = Settings(**json.loads(sys.stdin.buffer.readline()))
     lock = _take_lock(Path(settings.trace_dir))
     if lock is None:
