@@ -37,7 +37,8 @@ Milliseconds = Annotated[
 
 
 class Part(BaseModel):
-    """A part of the document. Every key is always there; null is unknown, 0 is zero."""
+    """A part of the document. Every key is always there; null is unknown, 0 is zero. Those with a
+    default are missing in older traces."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
@@ -181,6 +182,11 @@ class TracedBody(Part):
 
     kind: Literal["json", "text", "base64", "file", "empty", "omitted"]
     value: JsonValue
+    raw: str | None = Field(
+        default=None,
+        description="of JSON its text as it was sent (decoded), where `value`, written in one of "
+        "the usual ways, does not give it back, nothing in it is masked and it is up to 1 MiB",
+    )
     content_type: str | None
     content_encoding: str | None
     wire_bytes: int
@@ -236,7 +242,7 @@ class Base64Text(Part):
 
 
 class TracedEvent(Part):
-    """One event. The only optional keys of the document stand here: `incomplete`, where it is true,
+    """One event. The only keys that are left out stand here: `incomplete`, where it is true,
     and what only the messages of a WebSocket have."""
 
     t: Milliseconds

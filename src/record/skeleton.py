@@ -3,7 +3,8 @@
 Parsing takes a nanosecond a byte, and nearly all bytes are the request's messages and the stream's
 events. In a file as the recorder writes it, a key of the document begins a line after two spaces,
 one of the body after six, and no value can hold a line break: both parts are found by a search for
-bytes, ten times as fast. What does not look like that is parsed as it is.
+bytes, ten times as fast. The request's `raw`, which stands after its value, goes with it. What does
+not look like that is parsed as it is.
 """
 
 from __future__ import annotations
@@ -38,15 +39,25 @@ def without_events(data: bytes) -> bytes:
 
 
 def skeleton(data: bytes) -> dict[str, Any]:
-    """The document with the request's body null and no stream events. Raises ValueError."""
+    """The document with the request's body null, no stream events and no body's `raw`. Raises
+    ValueError."""
     if len(data) < _SMALL_BYTES:
-        return _document(data)
+        return _without_raw(_document(data))
     shorter = without_events(data)
     begin = shorter.find(_REQUEST)
     end = shorter.find(_RESPONSE, begin)
     if 0 <= begin < end:
         shorter = _cut(shorter, _VALUE, _VALUE_END, begin, end, b"null")
-    return _document(shorter)
+    return _without_raw(_document(shorter))
+
+
+def _without_raw(document: dict[str, Any]) -> dict[str, Any]:
+    for name in ("request", "response"):
+        message = document.get(name)
+        body = message.get("body") if isinstance(message, dict) else None
+        if isinstance(body, dict) and body.get("raw") is not None:
+            body["raw"] = None
+    return document
 
 
 def _document(data: bytes) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def drop_bodies(document: dict[str, Any]) -> list[str]:
                 beside.append(str(body["value"]))
             truncated = {"kept_bytes": 0, "reason": _REASON}
             body.update(kind="omitted", value=None, truncated=truncated)
+            if "raw" in body:
+                body["raw"] = None
     if response:
         response["message"] = None
     if document["stream"]:

@@ -4,6 +4,10 @@ JSON is written again, indented, so it must come out as the same value. It stays
 letter, where that is not sure: what orjson refuses (NaN, lone surrogates, nesting over 1,000),
 integers over 64 bits, and repeated keys, of which parsers keep only one. A byte order mark is no
 part of the value and is left out. Hash and length are always those of the wire.
+
+The hash tells which of the usual ways of writing JSON it was. What is in none of them, laid out by
+hand, is kept as it was sent too (`raw`), unless anything in it is masked or it is over 1 MiB. Of a
+compressed body the hash tells nothing: all that is not compact or indented by two is kept so.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from hashlib import sha256
 
 import orjson
 
+from ..utils.json_styles import RAW_BYTES, is_written
 from . import render
 from .decoding import DecodeError, Decoder, TooLarge
 from .masking import differences, mask_fields, mask_fields_in_text
@@ -57,6 +62,7 @@ class BodyPart:
         "kind",
         "masked",
         "parsed",
+        "raw",
         "sha256",
         "truncated",
         "value",
@@ -73,6 +79,7 @@ class BodyPart:
     ) -> None:
         self.kind = "empty"
         self.value: object = None
+        self.raw: str | None = None
         self.content_type = content_type
         self.content_encoding = content_encoding
         self.wire_bytes = wire_bytes
@@ -88,6 +95,7 @@ class BodyPart:
         return {
             "kind": self.kind,
             "value": self.value,
+            "raw": self.raw,
             "content_type": self.content_type,
             "content_encoding": self.content_encoding,
             "wire_bytes": self.wire_bytes,
@@ -99,7 +107,7 @@ class BodyPart:
     def omit(self, reason: str | None) -> None:
         """Leave the value out; without a reason where it stands elsewhere in the trace."""
         self.kind = "omitted"
-        self.value = None
+        self.value = self.raw = None
         if reason is not None:
             self.truncated = {"kept_bytes": 0, "reason": reason}
 
@@ -153,6 +161,7 @@ def _show_masked(part: BodyPart, data: bytes, mask: bool, masker: Masker) -> Non
         _show_plain(part, masked, mask)
     if masked == data:
         return
+    part.raw = None
     if part.kind == "json":
         before = render.loads(data.removeprefix(_BOM))
         part.masked = differences(before, part.parsed)
@@ -191,19 +200,32 @@ def _show_json(part: BodyPart, data: bytes, mask: bool) -> bool:
     part.parsed = value
     if part.truncated is not None:
         return False
+    usual = True
     try:
         written = orjson.dumps(value)
         if written != text:
             indented = orjson.dumps(value, option=orjson.OPT_INDENT_2)
-            if indented != text and _loses(text, indented):
+            usual = indented == text
+            if not usual and _loses(text, indented):
                 return False
     except TypeError:
         return False
     if mask:
         part.masked = mask_fields(value)
+    if not (usual or part.masked):
+        part.raw = _laid_out(part, data, value)
     part.kind = "json"
     part.value = value
     return True
+
+
+def _laid_out(part: BodyPart, data: bytes, value: object) -> str | None:
+    """The text as it was sent, where `value` does not give it back."""
+    if part.sha256 is None or len(data) > RAW_BYTES:
+        return None
+    if part.content_encoding is None and is_written(value, data):
+        return None
+    return data.decode()
 
 
 def _parse_anyhow(part: BodyPart, text: bytes) -> None:

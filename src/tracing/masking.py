@@ -73,6 +73,10 @@ def _mask_fields(value: object) -> list[str]:
     return sorted(pointers)
 
 
+def _dict(item: object) -> dict[str, object]:
+    return item if isinstance(item, dict) else {}
+
+
 def _list(item: object) -> list[object]:
     return item if isinstance(item, list) else []
 
@@ -129,6 +133,9 @@ def needles(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
 _OURS = frozenset({"schema", "id", "state", "timing", "redactions"})
 
 
+_MESSAGES = frozenset({"request", "response"})
+
+
 def cleaner(secrets: list[bytes]) -> Callable[[str], str]:
     """What takes every echo of these secrets out of a text."""
     texts = sorted(
@@ -155,8 +162,20 @@ def mask_document(
     fields: dict[str, object] = orjson.loads(document)
     for key, value in fields.items():
         if key not in _OURS:
-            fields[key] = _walk(value, "/" + key, clean, pointers)
+            fields[key] = cleaned = _walk(value, "/" + key, clean, pointers)
+            if key in _MESSAGES and cleaned is not None:
+                _drop_raw(value, cleaned, f"/{key}/body/raw", pointers)
     return fields, pointers
+
+
+def _drop_raw(before: object, cleaned: object, pointer: str, pointers: list[str]) -> None:
+    """A secret can be spelled with escapes in a body's `raw` that it has not in its value: where
+    anything of the body is masked, nothing of `raw` stays."""
+    body, was = _dict(_dict(cleaned).get("body")), _dict(_dict(before).get("body"))
+    if was.get("raw") is not None and body != was:
+        body["raw"] = None
+        if pointer in pointers:
+            pointers.remove(pointer)
 
 
 def _walk(value: object, pointer: str, clean: Callable[[str], str], pointers: list[str]) -> object:

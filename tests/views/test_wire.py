@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from src.views.wire import sent
+from src.views.wire import Sent, sent
 
 VALUE = {"a": "é <&> /\u2028", "n": [1, 2.5, True, None], "b": {}}
 
@@ -50,6 +50,19 @@ def test_json_written_by_hand_is_the_same_value_and_says_so() -> None:
     found = sent(traced(data, "json", {"a": 1}))
     assert found.data == b'{"a":1}'
     assert found.note == "the body is the same JSON, but not written the same way"
+
+
+def test_json_written_by_hand_is_known_where_the_trace_keeps_its_text() -> None:
+    data = b'\xef\xbb\xbf{"a" :1 }\n'
+    assert sent(traced(data, "json", {"a": 1}, raw=data.decode())) == Sent(data)
+    packed = traced(b"packed", "json", {"a": 1}, raw=data.decode(), content_encoding="br")
+    assert sent(packed) == Sent(data, "the body is sent as it is, not as br")
+
+
+def test_compressed_json_is_told_by_its_length() -> None:
+    data = json.dumps(VALUE, indent=2, ensure_ascii=False).encode()
+    packed = traced(b"packed", "json", VALUE, decoded_bytes=len(data), content_encoding="br")
+    assert sent(packed).data == data
 
 
 def test_text_in_another_charset() -> None:
