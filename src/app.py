@@ -169,9 +169,10 @@ class Application:
     def closing_line(self) -> str:
         """What was done, for the last line on the terminal."""
         counts = self.counters()
-        line = f"{counts['accepted']} requests"
+        line = _counted(counts["accepted"], "request")
         if "trace.written" in counts:
-            line += f", {counts['trace.written']} traces written to {self.settings.trace_dir}"
+            written = _counted(counts["trace.written"], "trace")
+            line += f", {written} written to {self.settings.trace_dir}"
             lost = counts.get("trace.dropped", 0) + counts.get("trace.failed", 0)
             if lost:
                 line += f", {lost} LOST"
@@ -352,3 +353,7 @@ async def _send_json(send: Send, status: int, body: bytes) -> None:
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

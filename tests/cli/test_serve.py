@@ -95,7 +95,7 @@ def test_workers_get_the_flags_and_no_command_line_shows_the_key(
     assert tap.output.count("listening") == 1
     tap.trace(case)
     assert tap.stop() == 0
-    assert "1 requests, 1 traces written" in tap.output
+    assert "1 request, 1 trace written" in tap.output
     assert tap.members() == []
 
 

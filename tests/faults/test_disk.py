@@ -81,7 +81,7 @@ class Traffic:
         assert self.tap.stop() == 0
         if "stopped:" in self.tap.output:
             closing = self.tap.output.rsplit("stopped: ", 1)[1]
-            told = [int(n) for n in re.findall(r"(\d+) (?:traces written|LOST|still)", closing)]
+            told = [int(n) for n in re.findall(r"(\d+) (?:traces? written|LOST|still)", closing)]
             assert sum(told) == self.requests, closing
         assert self.failed == 0
         assert self.unaccounted == 0
