@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from .conversation import Conversation, answer_of
+from .reading import array, mapping
 from .texts import tools_called
 
 Document = Mapping[str, Any]  # a parsed trace, of this version of the schema or a later one
@@ -109,8 +110,21 @@ def row_of(document: Document, file: str) -> Row:
         request_bytes=(request["body"] or {}).get("wire_bytes") or 0,
         response_bytes=((response or {}).get("body") or {}).get("wire_bytes") or 0,
         tags=tuple(document["tags"]),
-        tools=tools_called(Conversation(answer=answer_of(document))),
+        tools=_tools(document),
     )
+
+
+def keep_tools(document: dict[str, Any]) -> None:
+    """Leave the names of the called tools in `ext`, under the name of the middleware that traces:
+    `row_of` finds them there when the answer is gone."""
+    if tools := _tools(document):
+        document["ext"]["trace"] = {**mapping(document["ext"].get("trace")), "tools": list(tools)}
+
+
+def _tools(document: Document) -> tuple[str, ...]:
+    kept = array(mapping(mapping(document.get("ext")).get("trace")).get("tools"))
+    called = tools_called(Conversation(answer=answer_of(document)))
+    return called or tuple(name for name in kept if isinstance(name, str))
 
 
 def microseconds(timestamp: str) -> int:

@@ -56,7 +56,7 @@ class Archive:
             beside = drop_bodies(document)
         except FileNotFoundError:
             return False
-        except (ValueError, KeyError, TypeError):  # no trace of ours: left alone
+        except (ValueError, KeyError, TypeError, AttributeError):  # no trace of ours: left alone
             return False
         self._write(path, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         for name in beside:
@@ -80,8 +80,12 @@ class Archive:
 
 
 def drop_bodies(document: dict[str, Any]) -> list[str]:
-    """Take out of a parsed trace what was said, in place; the names of files that lie beside it.
-    Raises KeyError or TypeError for what is no trace."""
+    """Take out of a parsed trace what was said, in place, but for the names of the tools it called;
+    returns the names of files that lie beside it. Raises KeyError, TypeError or
+    AttributeError for what is no trace."""
+    from ..record.row import keep_tools  # noqa: PLC0415  few recorders archive: not at the start
+
+    keep_tools(document)
     beside = []
     response = document["response"]
     for body in (document["request"]["body"], response and response["body"]):

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.record.skeleton import skeleton
-from src.tracing.archive import drop_bodies
 from src.tracing.bodies import Limits
 from src.tracing.document import Documents
 from src.tracing.rules import Masker, MaskRules
@@ -217,17 +216,3 @@ def test_rows_and_traces_without_bodies_are_read_without_it(size: int) -> None:
     part = skeleton(Documents().build(recorded(odd, chunks=[odd])).data)
     assert part["request"]["body"].get("raw") is None
     assert part["response"]["body"]["raw"] is None
-
-
-def test_the_archive_drops_it_and_adds_nothing_to_older_traces() -> None:
-    odd = b'{"a" : "said"}'
-    document = build(odd, chunks=[odd])
-    older = build(odd, chunks=[odd])
-    for name in ("request", "response"):
-        assert document[name]["body"]["raw"] is not None
-        del older[name]["body"]["raw"]
-    drop_bodies(document)
-    drop_bodies(older)
-    assert "said" not in json.dumps(document)
-    assert document["request"]["body"]["raw"] is None
-    assert "raw" not in older["response"]["body"]
