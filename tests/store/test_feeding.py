@@ -136,7 +136,7 @@ def test_several_workers_have_one_feeder(start_tap: StartTap, upstream: Upstream
     assert set(ids_in(database(tap))) == traced(tap)
 
 
-def test_kill_9_of_feeder_and_proxy_loses_and_doubles_nothing(
+def test_r99_kill_9_of_feeder_and_proxy_loses_and_doubles_nothing(
     stored: LLMTap, figure: Figure, pytestconfig: pytest.Config
 ) -> None:
     rounds = pytestconfig.getoption("--store-rounds")
@@ -154,10 +154,10 @@ def test_kill_9_of_feeder_and_proxy_loses_and_doubles_nothing(
     assert set(answered) <= set(found)
     assert len(found) == len(set(found))
     assert sqlite3.connect(database(stored)).execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    figure(3, kills=rounds, rows=len(found), lost=0, doubled=0)
+    figure("record 3", kills=rounds, rows=len(found), lost=0, doubled=0)
 
 
-def test_locked_rows_come_later_once(
+def test_r100_locked_rows_come_later_once(
     stored: LLMTap, figure: Figure, pytestconfig: pytest.Config
 ) -> None:
     seconds = pytestconfig.getoption("--store-away")
@@ -173,14 +173,14 @@ def test_locked_rows_come_later_once(
     holder.close()
     wait_until(is_complete(stored, lambda: ids_in(database(stored)), answered + 5), 30)
     assert len(ids_in(database(stored))) == answered + 5
-    figure(3, locked_s=seconds, answered=answered, failed=0, lost=0, doubled=0)
+    figure("record 3", locked_s=seconds, answered=answered, failed=0, lost=0, doubled=0)
 
 
 async def _database(server: PostgresServer) -> str:
     return await server.new_database()
 
 
-def test_postgres_killed_rows_come_later_once(
+def test_r100_postgres_killed_rows_come_later_once(
     own_postgres: PostgresServer,
     start_tap: StartTap,
     upstream: Upstream,
@@ -201,7 +201,7 @@ def test_postgres_killed_rows_come_later_once(
     wait_until(is_complete(tap, lambda: ids_at(url), answered + 20), 30)
     assert len(ids_at(url)) == answered + 20
     assert "postgres@" not in tap.output
-    figure(3, postgres_away_s=seconds, answered=answered, failed=0, lost=0, doubled=0)
+    figure("record 3", postgres_away_s=seconds, answered=answered, failed=0, lost=0, doubled=0)
 
 
 def test_away_from_the_start_serves_all_the_same(
@@ -215,7 +215,7 @@ def test_away_from_the_start_serves_all_the_same(
     wait_until(is_complete(tap, lambda: ids_at(url), 5), 30)
 
 
-def test_a_newer_schema_refuses_with_one_line(
+def test_r101_a_newer_schema_refuses_with_one_line(
     stored: LLMTap, start_tap: StartTap, tmp_path: Path
 ) -> None:
     stored.stop()
@@ -251,7 +251,7 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_four_writers_at_once_lose_nothing(
+def test_r98_four_writers_at_once_lose_nothing(
     engine: object, tmp_path: Path, figure: Figure, pytestconfig: pytest.Config
 ) -> None:
     each = pytestconfig.getoption("--store-rows") // 4
@@ -264,7 +264,7 @@ def test_four_writers_at_once_lose_nothing(
     assert [writer.wait(120) for writer in writers] == [0, 0, 0, 0]
     found = ids_in(tmp_path / ".store" / "records.sqlite")
     assert sorted(found) == [put(n).id for n in range(4 * each)]
-    figure(3, writers=4, rows=len(found), lost=0)
+    figure("record 3", writers=4, rows=len(found), lost=0)
 
 
 # --- index, retention, archive ---

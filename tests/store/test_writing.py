@@ -80,7 +80,7 @@ async def test_rows_of_the_same_microsecond_all_stay(writer: Writer, reader: Rea
     assert len(seen) == len(set(seen)) == 400
 
 
-async def test_nul_and_lone_surrogates_are_taken(writer: Writer, reader: Reader) -> None:
+async def test_r101_nul_and_lone_surrogates_are_taken(writer: Writer, reader: Reader) -> None:
     await writer.apply([put(1, "foo\x00bar \ud800 baz", user_agent="a\x00b", model="m\udfff")])
     (row,) = (await reader.page(body("baz"))).rows
     assert (row.user_agent, row.model) == ("a\ufffdb", "m?")
