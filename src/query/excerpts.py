@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .fields import Kind
-from .matching import PARTS, Texts, pattern
+from .matching import PARTS, Texts, pattern, places
 from .tree import And, Node, Not, Or, Test
+from .values import words
 
 _AROUND = 60  # characters on either side
 _SPACES = re.compile(r"\s+")
@@ -39,11 +40,13 @@ def excerpts(tests: tuple[Test, ...], texts: Texts, each: int) -> Iterator[Excer
     """For every search its first places, at most `each`. Answers first: what was asked stands in
     all later requests of a session, too."""
     for test in tests:
-        left, found = each, pattern(test)
+        left, found, needles = each, pattern(test), words(str(test.value))
         names = reversed(PARTS) if test.field.column == "all" else (test.field.column,)
         for name in names:
             text: str = getattr(texts, name)
-            for place in found.finditer(text):
+            if not left:
+                break
+            for place in places(found, needles, text, text.lower()):
                 if not left:
                     break
                 left -= 1

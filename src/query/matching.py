@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -73,6 +73,24 @@ def pattern(test: Test) -> re.Pattern[str]:
     found = r"[\W_]+".join(map(re.escape, words(str(test.value))))
     ending = "" if _takes_any_ending(test) else r"(?![^\W_])"
     return re.compile(rf"(?<![^\W_]){found}{ending}", re.IGNORECASE)
+
+
+def places(
+    found: re.Pattern[str], needles: Sequence[str], text: str, lowered: str
+) -> Iterator[re.Match[str]]:
+    """Where a SEARCH's pattern stands in a text. A plain search for its words passes over most of a
+    text ten times as fast as the pattern does. `lowered`: the text in lower case."""
+    if not all(needle in lowered for needle in needles):
+        return
+    if not needles or len(lowered) != len(text):
+        yield from found.finditer(text)
+        return
+    at = lowered.find(needles[0])
+    while at >= 0:
+        place = found.match(text, at)
+        if place is not None:
+            yield place
+        at = lowered.find(needles[0], place.end() if place is not None else at + 1)
 
 
 def _takes_any_ending(test: Test) -> bool:
@@ -152,8 +170,7 @@ def _search(test: Test) -> Matcher:
         for part in parts:
             text: str = getattr(known, part)
             lowered = text.lower()
-            # A plain search passes over most texts ten times as fast as the pattern does.
-            if all(needle in lowered for needle in needles) and found.search(lowered):
+            if next(places(found, needles, lowered, lowered), None) is not None:
                 return True
         return False
 
