@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from .fields import Kind
 from .matching import PARTS, Texts, pattern, places
@@ -12,6 +13,7 @@ from .tree import And, Node, Not, Or, Test
 from .values import words
 
 _AROUND = 60  # characters on either side
+_NEAR = 4096
 _SPACES = re.compile(r"\s+")
 
 
@@ -46,11 +48,19 @@ def excerpts(tests: tuple[Test, ...], texts: Texts, each: int) -> Iterator[Excer
             text: str = getattr(texts, name)
             if not left:
                 break
-            for place in places(found, needles, text, text.lower()):
-                if not left:
-                    break
+            for place in _first(found, needles, text, left):
                 left -= 1
                 yield _excerpt(name, text, *place.span())
+
+
+def _first(
+    found: re.Pattern[str], needles: Sequence[str], text: str, most: int
+) -> list[re.Match[str]]:
+    """Common words stand near the beginning: of most texts all is not looked through."""
+    near = [place for place in islice(found.finditer(text, 0, _NEAR), most) if place.end() < _NEAR]
+    if len(near) == most or len(text) < _NEAR:
+        return near
+    return list(islice(places(found, needles, text, text.lower()), most))
 
 
 def _excerpt(part: str, text: str, begin: int, end: int) -> Excerpt:

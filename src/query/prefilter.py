@@ -7,10 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 from .fields import Kind
-from .tree import And, Node, Op, Or, Test
+from .tree import And, Node, Not, Op, Or, Test
 from .values import words
 
 MayFit = Callable[[bytes], bool]
+# What is said of images and the like in other words than theirs: "image/png, 1,234 bytes".
+_MADE = frozenset({"bytes", "executablecode", "image", "type", "unknown"})
 _ASCII_WORD = re.compile(rb"[a-z0-9]+")
 
 
@@ -48,6 +50,24 @@ def may_fit(node: Node) -> MayFit | None:
             return partial(_some, known) if len(known) == len(choices) else None
         case _:
             return None
+
+
+def lone_words(node: Node) -> tuple[bytes, ...] | None:
+    """The words of all searches, excluding ones too, where each is for one word that can only come
+    from the bytes of the very message it is said in. None: not so."""
+    match node:
+        case Test(field, _, value):
+            if field.kind is not Kind.SEARCH:
+                return ()
+            found = words(str(value))
+            alone = len(found) == 1 and found[0].isascii() and not found[0].isdigit()
+            return (found[0].encode(),) if alone and found[0] not in _MADE else None
+        case Not(part):
+            return lone_words(part)
+        case And(parts) | Or(parts):
+            each = [lone_words(part) for part in parts]
+            known = [inner for inner in each if inner is not None]
+            return tuple(w for inner in known for w in inner) if len(known) == len(each) else None
 
 
 def _needles(text: str) -> tuple[bytes, ...]:

@@ -7,11 +7,12 @@ from functools import cached_property
 
 from ..record.conversation import conversation_of
 from ..record.folder import Folder
+from ..record.narrowing import narrowed
 from ..record.row import Row
 from ..record.skeleton import loads, without_events
 from ..record.texts import Texts, texts_of
 from .matching import matcher
-from .prefilter import may_fit, time_bounds
+from .prefilter import lone_words, may_fit, time_bounds
 from .tree import Node
 
 _NO_MESSAGE = b'\n    "message": null'
@@ -37,14 +38,17 @@ class Hit:
 def scan(folder: Folder, node: Node) -> Iterator[Hit]:
     """The traces that pass, newest first. Raises OSError where the folder cannot be listed."""
     since, until = time_bounds(node)
-    look, fits = may_fit(node), matcher(node)
+    look, fits, alone = may_fit(node), matcher(node), lone_words(node)
     for file in folder.files(since, until):
         data = folder.read(file)
         if data is None:
             continue
         spoken = _spoken(data)
-        if look is not None and not look(spoken.lower()):
+        lowered = spoken.lower() if look is not None or alone else b""
+        if look is not None and not look(lowered):
             continue
+        if alone:  # a long session says in every request what it has said before
+            data = spoken = narrowed(spoken, lowered, alone)
         row = folder.row(file, data)
         if row is not None:
             hit = Hit(row, spoken)

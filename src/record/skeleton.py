@@ -44,11 +44,18 @@ def skeleton(data: bytes) -> dict[str, Any]:
     if len(data) < _SMALL_BYTES:
         return _without_raw(_document(data))
     shorter = without_events(data)
-    begin = shorter.find(_REQUEST)
-    end = shorter.find(_RESPONSE, begin)
-    if 0 <= begin < end:
-        shorter = _cut(shorter, _VALUE, _VALUE_END, begin, end, b"null")
+    if found := request_value(shorter):
+        shorter = b"".join((shorter[: found[0]], b"null", shorter[found[1] :]))
     return _without_raw(_document(shorter))
+
+
+def request_value(data: bytes) -> tuple[int, int] | None:
+    """Where the value of the request's body stands; None where that is not found. What ends it is
+    looked for from the end: the value is nearly all there is."""
+    begin, end = data.find(_REQUEST), data.rfind(_RESPONSE)
+    start = data.find(_VALUE, begin, end) if 0 <= begin < end else -1
+    stop = data.rfind(_VALUE_END, start, end) if start >= 0 else -1
+    return (start + len(_VALUE), stop) if stop >= 0 else None
 
 
 def _without_raw(document: dict[str, Any]) -> dict[str, Any]:
