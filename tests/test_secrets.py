@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import secrets
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from src.models.trace import TraceDocument
 from tests.conftest import StartTap
 from tests.support import bodies, steps
 from tests.support.client import Answer, Client
@@ -384,3 +386,35 @@ def test_search_finds_what_it_looks_for(tmp_path: Path) -> None:
     ):
         assert canaries.found_in(f"…{text}…".encode()) == {"one"}
     assert canaries.found_in(b"sk-canary-") == set()
+
+
+@pytest.mark.parametrize("secret", ["1", "body", "0.0", "request"])
+@pytest.mark.parametrize("name", ["password", "Api_Key"])
+def test_a_short_password_is_masked_where_it_stands_and_breaks_nothing(
+    upstream: Upstream, open_tap: LLMTap, case: str, name: str, secret: str
+) -> None:
+    said = {"model": "gpt-4.1", name: secret, "messages": [{"role": "user", "content": secret}]}
+    body = json.dumps(said).encode()
+    open_tap.call("POST", CHAT, [(b"X-Case", case.encode())], body)
+    document = open_tap.trace(case)
+    TraceDocument.model_validate(document)
+    assert document["request"]["body"]["value"] == {**said, name: "[REDACTED]"}
+    assert document["redactions"] == [f"/request/body/value/{name}"]
+    assert document["request"]["body"]["sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_a_short_password_in_a_body_that_is_no_json_is_masked(
+    upstream: Upstream, open_tap: LLMTap, case: str
+) -> None:
+    for number, body in enumerate(
+        (b'{"Password": "1\\"x", "a": NaN}', b'\xff {"password": "qZ7q"}')
+    ):
+        mine = f"{case}-{number}"
+        open_tap.call("POST", CHAT, [(b"X-Case", mine.encode())], body)
+        kept = open_tap.trace(mine)["request"]["body"]
+        data = (
+            base64.b64decode(kept["value"]) if kept["kind"] == "base64" else kept["value"].encode()
+        )
+        assert b"[REDACTED]" in data
+        assert b"x" not in data
+        assert b"qZ7q" not in data

@@ -104,6 +104,12 @@ class BodyPart:
             "truncated": self.truncated,
         }
 
+    def mask_more(self, pointers: list[str]) -> None:
+        """More has been masked in the value."""
+        if pointers:
+            self.masked = sorted({*self.masked, *pointers})
+            self.raw = None
+
     def omit(self, reason: str | None) -> None:
         """Leave the value out; without a reason where it stands elsewhere in the trace."""
         self.kind = "omitted"

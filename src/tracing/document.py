@@ -82,8 +82,7 @@ class Documents:
         fields["cost"] = cost
         fields["gen_ai"] = _gen_ai(found, told)
         data = _written(recorded, fields)
-        if files and recorded.secrets:
-            secrets = recorded.secrets
+        if files and (secrets := [*(recorded.secrets or ()), *recorded.short_secrets]):
             files = [(file, masking.mask_bytes(body, secrets)) for file, body in files]
         return Document(day, name + ".json", data, opened.received_ns, summary, files)
 

@@ -105,6 +105,8 @@ def _read_request(found: Findings, limits: Limits, without_bodies: str | None) -
     data, known = recorded.request_body()
     found.question = part = _part(recorded, headers, data, known)
     show(part, data, limits, mask=True, masker=recorded.masker)
+    if recorded.short_secrets and part.kind == "json":
+        part.mask_more(masking.mask_fields_in_any_case(part.value))
     _finish_part(found, part, "request", without_bodies)
     found.asked_model = found.route.provider.request_model(found.route.asked_path, part.parsed)
 
@@ -175,9 +177,9 @@ def _finish_part(found: Findings, part: BodyPart, name: str, without_bodies: str
         _leave_out(found, part, name, NO_SECRETS)
     if without_bodies is not None and part.wire_bytes:
         _leave_out(found, part, name, without_bodies)
-    if secrets and part.kind == "base64":
+    if part.kind == "base64" and (secrets or found.recorded.short_secrets):
         value = base64.b64decode(str(part.value))
-        masked = masking.mask_bytes(value, secrets)
+        masked = masking.mask_bytes(value, [*(secrets or ()), *found.recorded.short_secrets])
         if masked != value:
             part.value = base64.b64encode(masked).decode()
             found.redactions.append(f"/{name}/body/value")

@@ -35,9 +35,10 @@ _FIELD_NAMES = (
     "Password",
 )
 _FIELDS = frozenset(_FIELD_NAMES)
+_LOWER_FIELDS = frozenset(name.lower() for name in _FIELD_NAMES)
 _CONTAINERS = (dict, list)
 _FIELD_TEXT = re.compile(
-    r'("(?:' + "|".join(_FIELD_NAMES) + r')"\s*:\s*")((?:[^"\\]|\\.)+)(")', re.IGNORECASE
+    r'("(?:' + "|".join(_FIELD_NAMES) + r')"\s*:\s*")((?:[^"\\]|\\.)+)("|\\?\Z)', re.IGNORECASE
 )
 
 
@@ -50,14 +51,14 @@ def mask_fields(value: object) -> list[str]:
     for item in stack:
         if type(item) is dict:
             if not _FIELDS.isdisjoint(item):
-                return _mask_fields(value)
+                return _mask_fields(value, _FIELDS.__contains__)
             stack += [x for x in item.values() if type(x) is not str and type(x) in _CONTAINERS]
         elif type(item) is list:
             stack += [x for x in item if type(x) is not str and type(x) in _CONTAINERS]
     return []
 
 
-def _mask_fields(value: object) -> list[str]:
+def _mask_fields(value: object, tells: Callable[[str], bool]) -> list[str]:
     pointers: list[str] = []
     stack: list[tuple[object, str]] = [(value, "")]
     while stack:
@@ -67,7 +68,7 @@ def _mask_fields(value: object) -> list[str]:
             at = f"{pointer}/{escape(str(key))}"
             if isinstance(inner, (dict, list)):
                 stack.append((inner, at))
-            elif isinstance(item, dict) and inner and isinstance(inner, str) and key in _FIELDS:
+            elif isinstance(item, dict) and inner and isinstance(inner, str) and tells(str(key)):
                 item[key] = MASK_TEXT
                 pointers.append(at)
     return sorted(pointers)
@@ -75,6 +76,11 @@ def _mask_fields(value: object) -> list[str]:
 
 def _dict(item: object) -> dict[str, object]:
     return item if isinstance(item, dict) else {}
+
+
+def mask_fields_in_any_case(value: object) -> list[str]:
+    """The same where a name is known to be there, however it is written: Api_Key."""
+    return _mask_fields(value, lambda key: key.lower() in _LOWER_FIELDS)
 
 
 def _list(item: object) -> list[object]:
@@ -131,6 +137,15 @@ def needles(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 # Our own vocabulary: never searched, or a client could break its trace with a key "complete".
 _OURS = frozenset({"schema", "id", "state", "timing", "redactions"})
+_WORDS = frozenset(
+    {"cause", "change", "from", "kind", "opcode", "operation", "phase", "protocol", "provider"}
+    | {"sha256", "sha256_in", "sha256_out", "source"}
+)
+# What has keys of others; all other keys are the schema's.
+_THEIRS = frozenset(
+    {"/request/body/value", "/response/body/value", "/response/message"}
+    | {"/usage/raw", "/gen_ai", "/ext"}
+)
 
 
 _MESSAGES = frozenset({"request", "response"})
@@ -162,7 +177,7 @@ def mask_document(
     fields: dict[str, object] = orjson.loads(document)
     for key, value in fields.items():
         if key not in _OURS:
-            fields[key] = cleaned = _walk(value, "/" + key, clean, pointers)
+            fields[key] = cleaned = _walk_ours(value, "/" + key, clean, pointers)
             if key in _MESSAGES and cleaned is not None:
                 _drop_raw(value, cleaned, f"/{key}/body/raw", pointers)
     return fields, pointers
@@ -176,6 +191,21 @@ def _drop_raw(before: object, cleaned: object, pointer: str, pointers: list[str]
         body["raw"] = None
         if pointer in pointers:
             pointers.remove(pointer)
+
+
+def _walk_ours(
+    value: object, pointer: str, clean: Callable[[str], str], pointers: list[str]
+) -> object:
+    """Where keys, and what stands under some, are words of the schema."""
+    if pointer in _THEIRS or not isinstance(value, dict | list):
+        return _walk(value, pointer, clean, pointers)
+    if isinstance(value, list):
+        items = enumerate(value)
+        return [_walk_ours(inner, f"{pointer}/{i}", clean, pointers) for i, inner in items]
+    return {
+        key: inner if key in _WORDS else _walk_ours(inner, f"{pointer}/{key}", clean, pointers)
+        for key, inner in value.items()
+    }
 
 
 def _walk(value: object, pointer: str, clean: Callable[[str], str], pointers: list[str]) -> object:

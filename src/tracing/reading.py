@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..utils.redaction import MASK
+from ..utils.redaction import MASK, SEARCHED_LENGTH
 from . import squeezing
 from .recorded import Frames, Recorded
 from .records import (
@@ -274,10 +274,10 @@ class JournalReader:
             if texts is None:
                 recorded.secrets = None
                 return
-            if not recorded.secrets:
-                recorded.secrets += texts
-            else:
-                recorded.secrets += [text for text in texts if text not in recorded.secrets]
+            for text in texts:
+                known = recorded.secrets if len(text) >= SEARCHED_LENGTH else recorded.short_secrets
+                if text not in known:
+                    known.append(text)
 
     def _restored(self, recorded: Recorded, payload: bytes) -> bytes:
         """A masked chunk as it was on the wire, if the secrets are known: for its hash, and to

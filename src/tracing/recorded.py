@@ -29,6 +29,8 @@ class Recorded:
     masker: Masker | None = None  # of what the configuration wants hidden
     altered: bool = False  # a chunk was masked for good: its hash cannot be told
     frames: list[Frames] | None = None  # of a WebSocket: both ways, in the order they came
+    # Of the request's body, too short to be looked for elsewhere: "1" would be found everywhere.
+    short_secrets: list[bytes] = field(default_factory=list)
 
     def without_bodies(self) -> None:
         """Forget what passed."""

@@ -212,10 +212,12 @@ def _mask(stream: Stream, messages: list[_Message], recorded: Recorded) -> None:
     """Hide what is to be hidden: texts by the document's own search, here only what stands in it
     as base64, and what the configuration names."""
     before = [message.raw for message in messages]
-    secrets = recorded.secrets or []
+    secrets = [*(recorded.secrets or ()), *recorded.short_secrets]
     for message in messages:
         if message.opcode == "binary" or not _is_text(message.raw):
             message.raw = masking.mask_bytes(message.raw, secrets)
+        elif recorded.short_secrets:
+            message.raw = masking.mask_fields_in_text(message.raw.decode())[0].encode()
     if recorded.masker is not None:
         for sender in _SENDERS.values():
             own = [m for m in messages if m.sender == sender]

@@ -8,6 +8,7 @@ import json
 import orjson
 import pytest
 
+from src.models.trace import TraceDocument
 from src.tracing.document import Documents
 from src.utils.redaction import MASK_TEXT
 from tests.tracing.building import build, build_document, recorded
@@ -178,6 +179,25 @@ def test_a_secret_that_is_a_word_of_ours_does_not_break_the_trace() -> None:
     document = build(secrets=[b'"status"', b"complete", b"llmtap/1", b"recovered"])
     assert document["schema"] == "llmtap/1"
     assert document["state"] == "complete"
+
+
+@pytest.mark.parametrize(
+    "word", ["truncated", "content_type", "http_version", "anthropic", "rejected"]
+)
+def test_a_secret_that_is_a_word_of_the_schema_leaves_it_valid(word: str) -> None:
+    error = ("proxy", word, word, 401)
+    document = build(
+        compact({"a": {word: word}}),
+        secrets=[word.encode()],
+        error=error,
+        kind="anthropic",
+        cause="rejected",
+        ext=compact({"mine": {word: 1}}),
+    )
+    TraceDocument.model_validate(document)
+    assert document["request"]["body"]["value"] == {"a": {MASK_TEXT: MASK_TEXT}}
+    assert document["ext"] == {"mine": {MASK_TEXT: 1}}
+    assert (document["error"]["type"], document["error"]["source"]) == (MASK_TEXT, "proxy")
 
 
 def test_a_compressed_body_is_left_out_where_it_cannot_be_searched() -> None:

@@ -165,7 +165,7 @@ def test_a_secret_nobody_knows_any_more_makes_the_exchange_unsearchable(
     journal: Journal,
 ) -> None:
     begin(journal)
-    for secrets, found in (({1: [b"abc"]}, [b"abc"]), ({}, None), (None, None)):
+    for secrets, found in (({1: [b"abcdefgh"]}, [b"abcdefgh"]), ({}, None), (None, None)):
         reader = JournalReader(journal.directory, secrets)
         list(reader.scan(None))
         (exchange,) = reader.open.values()
