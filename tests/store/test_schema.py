@@ -25,7 +25,7 @@ BINS = {bin_name(name) for name in BINNED_COLUMNS}
 
 
 def _first(connection: Connection) -> None:
-    config = schema._config()  # noqa: SLF001  as it was made by the first migration
+    config = schema._config()
     config.attributes.update(connection=connection, bin_of=bin_of)
     command.upgrade(config, "0001")
 
