@@ -21,7 +21,7 @@ _SPAN = re.compile(
 _PIECE = re.compile(r"([\d.]+(?:e[+-]?\d+)?)(us|µs|ms|s|m|h|d|w)", re.IGNORECASE)
 _MS = {
     "us": 0.001,
-    "µs": 0.001,
+    "µs".casefold(): 0.001,  # with the Greek letter, which people type, too
     "ms": 1.0,
     "s": 1e3,
     "m": 6e4,
@@ -31,6 +31,7 @@ _MS = {
 }
 _DAY_US = 86_400_000_000
 _LONGEST_MS = 3.2e12  # a hundred years
+_LATEST_US = 1 << 52  # in the year 2112; the store's places in time end at twice that
 _WORD = re.compile(r"[^\W_]+")
 _PLAIN = re.compile(r'[^\s"(),<>=][^\s"(),]*')
 
@@ -72,7 +73,7 @@ def _number(text: str) -> float | int:
     if _EXACT.fullmatch(text):
         number = float(text)
     elif found := _NUMBER.fullmatch(text):
-        number = float(found[1]) * {"k": 1e3, "m": 1e6}[found[2].lower()]
+        number = float(found[1]) * {"": 1.0, "k": 1e3, "m": 1e6}[(found[2] or "").lower()]
     else:
         raise ValueError("takes a number like 400, 12k or 1.5M")
     if number > _MOST:
@@ -85,7 +86,7 @@ def _span_ms(text: str) -> float:
         unit = f", like {text}s or {text}ms" if _EXACT.fullmatch(text) else " like 250ms, 2s, 1m30s"
         raise ValueError(f"takes a time with its unit{unit}")
     try:
-        ms = sum(float(number) * _MS[unit.lower()] for number, unit in _PIECE.findall(text))
+        ms = sum(float(number) * _MS[unit.casefold()] for number, unit in _PIECE.findall(text))
     except ValueError:
         raise ValueError("takes a time with its unit like 250ms, 2s, 1m30s") from None
     if not ms <= _LONGEST_MS:
@@ -101,6 +102,11 @@ def _money(text: str) -> float:
 
 
 def _time_us(text: str, now_us: int) -> int:
+    """What is out of reach of any row is as far as the first or the last can be."""
+    return min(max(_moment_us(text, now_us), 0), _LATEST_US)
+
+
+def _moment_us(text: str, now_us: int) -> int:
     day_us = now_us - now_us % _DAY_US
     named = {"now": now_us, "today": day_us, "yesterday": day_us - _DAY_US}.get(text.lower())
     if named is not None:
