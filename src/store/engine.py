@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 SQLITE_NAME = "records.sqlite"
@@ -18,6 +19,8 @@ _CONNECT_S = 5.0
 _WRITERS = ("cache_size=-262144", "wal_autocheckpoint=16384", "journal_size_limit=67108864")
 _READERS = ("cache_size=-65536", "mmap_size=2147418112")
 _WRITER_LOCK = 0x6C6C6D746170  # "llmtap": Postgres's advisory lock of whoever writes
+_STEPS = 50_000  # of SQLite's machine, a few milliseconds, between two looks at the clock
+_CANCELED = "57014"  # Postgres: query_canceled, as statement_timeout does
 
 
 class StoreError(Exception):
@@ -44,14 +47,18 @@ def store_url(database_url: str | None, trace_dir: Path) -> URL:
     return url.set(drivername=drivers[base])
 
 
-def open_engine(url: URL, *, writes: bool, busy_s: float = _BUSY_S) -> AsyncEngine:
+def open_engine(
+    url: URL, *, writes: bool, busy_s: float = _BUSY_S, query_s: float | None = None
+) -> AsyncEngine:
     """An engine for one writer, or for readers. Nothing is connected yet.
 
-    A writer's transactions begin by taking the write lock: an upgrade from reading to writing
+    `query_s`: after so long the database itself ends what is asked, and the connection is free
+    again; see `was_too_long`. SQLite counts a transaction, Postgres each statement of it. A
+    writer's transactions begin by taking the write lock: an upgrade from reading to writing
     would fail at once, whatever the time-out (reliability 98).
     """
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url, writes, busy_s)
+        return _sqlite(url, writes, busy_s, query_s)
     engine = create_async_engine(
         url,
         pool_size=1 if writes else 4,
@@ -62,16 +69,27 @@ def open_engine(url: URL, *, writes: bool, busy_s: float = _BUSY_S) -> AsyncEngi
     )
     if writes:
         event.listen(engine.sync_engine, "begin", _lock_postgres)
+    if query_s is not None:
+        _limit_postgres(engine, query_s)
     return engine
 
 
-def _sqlite(url: URL, writes: bool, busy_s: float) -> AsyncEngine:
+def was_too_long(error: DBAPIError) -> bool:
+    """Whether `query_s` has ended it."""
+    name = getattr(error.orig, "sqlite_errorname", None)
+    return name == "SQLITE_INTERRUPT" or getattr(error.orig, "sqlstate", None) == _CANCELED
+
+
+def _sqlite(url: URL, writes: bool, busy_s: float, query_s: float | None) -> AsyncEngine:
     engine = create_async_engine(
         url,
         connect_args={"timeout": busy_s},
         pool_size=1 if writes else 4,
         hide_parameters=True,  # what was said belongs in no message
     )
+
+    if query_s is not None:
+        _limit_sqlite(engine, query_s)
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(dbapi: Any, _: object) -> None:  # noqa: ANN401  the driver's connection, adapted
@@ -88,6 +106,39 @@ def _sqlite(url: URL, writes: bool, busy_s: float) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+class _Deadline:
+    """Of the transaction on one connection of SQLite's."""
+
+    def __init__(self) -> None:
+        self.at = float("inf")
+
+    def is_over(self) -> bool:
+        """Asked in the connection's thread; true ends what runs."""
+        return time.monotonic() > self.at
+
+
+def _limit_sqlite(engine: AsyncEngine, query_s: float) -> None:
+    """A cancelled task would wait for its thread to come back: nobody but SQLite can end it."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(dbapi: Any, record: Any) -> None:  # noqa: ANN401  the driver's and the pool's
+        deadline = record.info["deadline"] = _Deadline()
+        dbapi.run_async(lambda driver: driver.set_progress_handler(deadline.is_over, _STEPS))
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.info["deadline"].at = time.monotonic() + query_s
+
+
+def _limit_postgres(engine: AsyncEngine, query_s: float) -> None:
+    """By a statement: what is said when connecting, poolers between us and Postgres refuse."""
+    limit = f"SET LOCAL statement_timeout = {max(round(query_s * 1000), 1)}"
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(limit)
 
 
 def _lock_postgres(connection: Connection) -> None:
