@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.postgres import own_postgres, shared_postgres
 from tests.support.steps import reply
 from tests.support.tap import LLMTap
 from tests.support.tls import Authority
 from tests.support.upstream import Upstream
 from tests.support.wire import Header
+
+__all__ = ["own_postgres", "shared_postgres"]
 
 _numbers = itertools.count(1)
 

@@ -55,6 +55,7 @@ def _told(settings: Settings, web: Web, sockets: list[socket.socket]) -> WebProc
         keys_file=str(auth.keys_file) if auth is not None and auth.keys_file else None,
         reload_s=auth.reload_s if auth is not None else 0.5,
         is_open=admin is None and auth is None,
+        query_s=web.query_s,
         log_level=settings.log_level,
     )
 

@@ -161,6 +161,9 @@ class Web(Section):
     hosts: tuple[Host, ...] = Field(
         default=(), description="further names that browsers may call it by"
     )
+    query_s: Seconds = Field(
+        default=20.0, description="what the store has not answered by then is ended, with a 503"
+    )
 
     @model_validator(mode="after")
     def _one_admin(self) -> Self:

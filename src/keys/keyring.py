@@ -46,6 +46,10 @@ class Keyring:
             return None
         return key
 
+    def at(self, digest: bytes) -> ClientKey | None:
+        """The key whose SHA-256 this is."""
+        return self._keys.get(digest)
+
 
 def clashes(keys: Iterable[ClientKey]) -> list[tuple[int, str]]:
     """(index, problem) of each key whose label or value was there before."""

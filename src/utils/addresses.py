@@ -14,6 +14,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def network_of(address: str) -> str:
+    """Whom an address stands for: an IPv4 address itself, in either way of writing it, an IPv6
+    address the /64 that one customer is given. Anything else is itself."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:  # a client of IPv4, on a socket of both
+        return str(found.ipv4_mapped)
+    return f"{int(found) >> 64:x}::/64"
+
+
 _METADATA = frozenset(
     {
         "metadata.google.internal",

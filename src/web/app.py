@@ -34,9 +34,8 @@ def make_app(site: Site, host: str, hosts: tuple[str, ...] = ()) -> ASGIApp:
     app.state.site = site
     install(app)
     app.include_router(router)
-    app.add_api_route("/health", _alive, include_in_schema=False)
-    app.add_api_route("/liveness", _alive, include_in_schema=False)
-    app.add_api_route("/readiness", _ready, include_in_schema=False)
+    for path, probe in (("/health", _alive), ("/liveness", _alive), ("/readiness", _ready)):
+        app.add_api_route(path, probe, methods=["GET", "HEAD"], include_in_schema=False)
     return Guards(app, host, hosts)
 
 

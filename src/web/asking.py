@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..query.errors import FilterError
-from ..query.fields import FIELDS
+from ..query.fields import FIELDS, Kind
 from ..query.parser import parse
-from ..query.tree import And, Node, Not, Or
+from ..query.tree import And, Node, Not, Or, Test
+from ..query.values import words
 
 _CONDITIONS = 100
+_PATTERNS = 30  # each may stand for a thousand names, and a statement has room for 32,767 values
+_DEEPEST = 20  # And, Or and Not within each other: at 24 SQLite's parser has no room on its stack
+_WORDS = 100  # that are searched for: a phrase of n words is looked for n words deep at each place
 _NO_NUL = r"^[^\x00]*$"
 
 Filter = Annotated[str, StringConstraints(max_length=4000, pattern=_NO_NUL)]
@@ -47,8 +52,17 @@ class Filtered(Asking):
     def node(self) -> Node:
         """Raises FilterError."""
         node = parse(self.q, time.time_ns() // 1000)
-        if _conditions(node) > _CONDITIONS:
-            raise FilterError(0, f"has more than {_CONDITIONS} conditions", len(self.q))
+        tests = list(_tests(node))
+        searches = [str(test.value) for test in tests if test.field.kind is Kind.SEARCH]
+        patterns = sum("*" in str(test.value) for test in tests) - sum("*" in s for s in searches)
+        for found, most, what in (
+            (len(tests), _CONDITIONS, "conditions"),
+            (patterns, _PATTERNS, "values with *"),
+            (_depth(node), _DEEPEST, "levels within each other"),
+            (sum(len(words(text)) for text in searches), _WORDS, "words to search for"),
+        ):
+            if found > most:
+                raise FilterError(0, f"has more than {most} {what}", len(self.q))
         return node
 
 
@@ -117,11 +131,22 @@ class NothingAsked(Asking):
     """No parameters."""
 
 
-def _conditions(node: Node) -> int:
+def _tests(node: Node) -> Iterator[Test]:
     match node:
-        case And(parts) | Or(parts):
-            return sum(map(_conditions, parts))
+        case Test():
+            yield node
         case Not(part):
-            return _conditions(part)
-        case _:
-            return 1
+            yield from _tests(part)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _tests(part)
+
+
+def _depth(node: Node) -> int:
+    match node:
+        case Test():
+            return 0
+        case Not(part):
+            return 1 + _depth(part)
+        case And(parts) | Or(parts):
+            return 1 + max(map(_depth, parts), default=0)

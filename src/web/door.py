@@ -10,33 +10,34 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from starlette.requests import Request
 
 from ..keys.keyring import ClientKey, Keyring
 from ..tracing.secrets import SALT_NAME, fingerprint_of
-from ..utils.addresses import is_loopback
+from ..utils.addresses import is_loopback, network_of
 from .errors import Refusal
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="llmtap"'}
 _FAILURES = 10  # at once from one address,
 _FORGIVEN_S = 6.0  # and one more each
-_ADDRESSES = 10_000
+_REMEMBERED = 10_000  # in each table; the oldest is forgotten
 
 
 @dataclass(slots=True, frozen=True)
 class Viewer:
     """`label`: of the key, whose requests are all that is seen unless `admin`. `fingerprint`: of
-    the key, whole, as running requests have it in the journal; None where that is not known."""
+    the key, whole, as running requests have it in the journal; None where that is not known.
+    `digest`: of the key, by which it is looked for again."""
 
     admin: bool
     label: str = ""
     fingerprint: str | None = None
+    digest: bytes = field(default=b"", repr=False)
 
     @property
     def only_key(self) -> str | None:
@@ -45,23 +46,51 @@ class Viewer:
 
 
 class Failures:
-    """Wrong keys from one address, which are bounded; an IPv6 network counts as one."""
+    """Wrong keys from one address, which are bounded; an IPv6 network counts as one.
+
+    One who tries wrong keys must not lock out those behind the same address, a company's or a
+    reverse proxy's: a key that was let in from there before is let in at any time, and the same
+    wrong key once more, as of a client that was forgotten somewhere, is no new guess. Only who
+    comes from there for the first time has to wait, since letting it in would answer a guess.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._free_at: OrderedDict[str, float] = OrderedDict()
+        self._tried: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._welcome: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
         """Seconds until another key may be tried; 0: now."""
-        ahead = self._free_at.get(_network(address), 0.0) - self._clock()
+        ahead = self._free_at.get(network_of(address), 0.0) - self._clock()
         return max(0.0, ahead - (_FAILURES - 1) * _FORGIVEN_S)
 
-    def note(self, address: str) -> None:
-        """One more."""
-        name, now = _network(address), self._clock()
-        self._free_at[name] = max(self._free_at.pop(name, now), now) + _FORGIVEN_S
-        if len(self._free_at) > _ADDRESSES:
-            self._free_at.popitem(last=False)
+    def note(self, address: str, digest: bytes) -> None:
+        """One more wrong key; `digest`: its SHA-256."""
+        name, now = network_of(address), self._clock()
+        if (name, digest) not in self._tried:
+            self._free_at[name] = max(self._free_at.pop(name, now), now) + _FORGIVEN_S
+            _bound(self._free_at)
+        _remember(self._tried, (name, digest))
+
+    def is_welcome(self, address: str, digest: bytes) -> bool:
+        """Whether this key was let in from there before, and lately."""
+        return (network_of(address), digest) in self._welcome
+
+    def welcome(self, address: str, digest: bytes) -> None:
+        """It is let in."""
+        _remember(self._welcome, (network_of(address), digest))
+
+
+def _remember(table: OrderedDict[tuple[str, bytes], None], name: tuple[str, bytes]) -> None:
+    table[name] = None
+    table.move_to_end(name)
+    _bound(table)
+
+
+def _bound(table: OrderedDict[str, float] | OrderedDict[tuple[str, bytes], None]) -> None:
+    if len(table) > _REMEMBERED:
+        table.popitem(last=False)
 
 
 class Door:
@@ -97,28 +126,46 @@ class Door:
                     403, "not_open", "without a web.admin_key only this machine is served"
                 )
             return Viewer(admin=True)
+        presented = _presented(request)
         wait_s = self._failures.wait_s(address)
+        for key in presented:
+            viewer = self._known(key)
+            if viewer is not None and (
+                not wait_s or self._failures.is_welcome(address, viewer.digest)
+            ):
+                self._failures.welcome(address, viewer.digest)
+                return viewer
         if wait_s:
             after = {"Retry-After": str(int(wait_s) + 1)}
             raise Refusal(429, "too_many_failures", "too many wrong keys; wait", after)
-        presented = _presented(request)
-        for key in presented:
-            viewer = self._known(key)
-            if viewer is not None:
-                return viewer
         if not presented:
             text = "give an API key as Authorization: Bearer or as X-API-Key"
             raise Refusal(401, "no_api_key", text, _CHALLENGE)
-        self._failures.note(address)
+        for key in presented:
+            self._failures.note(address, sha256(key).digest())
         raise Refusal(401, "invalid_api_key", "the API key is not known here", _CHALLENGE)
 
+    def still_knows(self, viewer: Viewer) -> bool:
+        """Whether the key by which somebody was let in would let in today: it may have been taken
+        away, given to another label, or have expired."""
+        if viewer.admin:
+            return True
+        key = self._ring.at(viewer.digest)
+        return key is not None and key.label == viewer.label and not _is_expired(key)
+
     def _known(self, presented: bytes) -> Viewer | None:
-        if self._admin is not None and compare_digest(sha256(presented).digest(), self._admin):
-            return Viewer(admin=True)
-        key = self._ring.find(presented)
-        if key is None or (key.expires_ns is not None and key.expires_ns <= time.time_ns()):
+        digest = sha256(presented).digest()
+        if self._admin is not None and compare_digest(digest, self._admin):
+            return Viewer(admin=True, digest=digest)
+        key = self._ring.at(digest)
+        if key is None or _is_expired(key):
             return None
-        return Viewer(admin=False, label=key.label, fingerprint=self._fingerprint(presented))
+        return Viewer(
+            admin=False,
+            label=key.label,
+            fingerprint=self._fingerprint(presented),
+            digest=digest,
+        )
 
     def _fingerprint(self, presented: bytes) -> str | None:
         if not self._salt:
@@ -129,6 +176,10 @@ class Door:
         return fingerprint_of(self._salt, presented)
 
 
+def _is_expired(key: ClientKey) -> bool:
+    return key.expires_ns is not None and key.expires_ns <= time.time_ns()
+
+
 def _presented(request: Request) -> list[bytes]:
     found = [value.encode("latin-1") for value in request.headers.getlist("x-api-key")]
     for value in request.headers.getlist("authorization"):
@@ -136,11 +187,3 @@ def _presented(request: Request) -> list[bytes]:
         if scheme.lower() == "bearer":
             found.append(rest.strip().encode("latin-1"))
     return [key for key in found if key][:2]
-
-
-def _network(address: str) -> str:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    return str(int(found) >> 64) if isinstance(found, IPv6Address) else address

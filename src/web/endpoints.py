@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.responses import Response, StreamingResponse
 
 from ..query.excerpts import excerpts, searched
 from ..query.prefilter import time_bounds
+from ..query.scanning import Hit
 from ..query.tree import Test
 from ..record.row import Row
 from ..store.cursors import CursorError
@@ -30,7 +31,7 @@ from .asking import (
     TraceId,
 )
 from .errors import Refusal, bad_parameter
-from .files import NotKeptError, Which, without_bodies
+from .files import NotKeptError, Which
 from .models import (
     ErrorAnswer,
     Me,
@@ -44,7 +45,8 @@ from .models import (
     row_of,
     session_of,
 )
-from .view import Looking, View, look
+from .sending import FileResponse
+from .view import Looking, look
 
 _MOST_BUCKETS = 5000
 _SHOWN_BUCKETS = 300
@@ -53,13 +55,14 @@ _ERRORS = {
     403: "not served to where this comes from",
     422: "a parameter that is wrong, with what would be right",
     429: "too many wrong keys, or too many live feeds",
-    503: "the store does not answer",
+    503: "the store does not answer, this took too long, or too much is asked at once",
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {  # FastAPI's type
     status: {"model": ErrorAnswer, "description": text} for status, text in _ERRORS.items()
 }
 _MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer, "description": "there is none, or it is somebody else's"}
+    404: {"model": ErrorAnswer, "description": "there is none, or it is somebody else's"},
+    410: {"model": ErrorAnswer, "description": "it has just been deleted"},
 }
 
 # Whoever looks is asked for here once more: no endpoint of this router goes without.
@@ -109,10 +112,9 @@ async def request(
     view: Looking, id: Id, asked: Annotated[DocumentAsked, Query()]  # noqa: A002  the path's name
 ) -> Response:
     """A whole trace, or with `bodies=0` all but what was said."""
-    data = await view.document(id)
     if asked.bodies == "0":
-        data = await asyncio.to_thread(without_bodies, data)
-    return Response(data, media_type="application/json")
+        return Response(await view.outline(id), media_type="application/json")
+    return FileResponse(await view.document(id), {}, "application/json")
 
 
 @router.get(
@@ -142,7 +144,9 @@ async def body(
     except NotKeptError as error:
         raise Refusal(404, "body_not_kept", str(error)) from None
     headers = {"Content-Disposition": f'attachment; filename="{id}.{which}"'}
-    return Response(found.data, headers=headers, media_type=found.media_type)
+    if isinstance(found.data, bytes):
+        return Response(found.data, headers=headers, media_type=found.media_type)
+    return FileResponse(found.data, headers, found.media_type)
 
 
 @router.get("/sessions", response_model=SessionsPage)
@@ -205,19 +209,13 @@ async def search(view: Looking, asked: Annotated[SearchAsked, Query()]) -> Respo
         page = await view.page(node, sort="-received", cursor=asked.cursor, limit=asked.limit)
     except CursorError as error:
         raise bad_parameter("cursor", str(error)) from None
-    hits = await asyncio.to_thread(_hits, view, tests, page.rows, asked.each)
+    hits = await view.hits(page, partial(_hit, tests, asked.each))
     return _json({"hits": hits, "cursor": page.cursor})
 
 
-def _hits(
-    view: View, tests: tuple[Test, ...], rows: list[Row], each: int
-) -> list[dict[str, object]]:
-    hits: list[dict[str, object]] = []
-    for row in rows:
-        hit = view.said(row)
-        places = excerpts(tests, hit.texts(), each) if hit is not None else ()
-        hits.append({"request": row_of(row), "excerpts": [asdict(place) for place in places]})
-    return hits
+def _hit(tests: tuple[Test, ...], each: int, row: Row, hit: Hit | None) -> dict[str, object]:
+    places = excerpts(tests, hit.texts(), each) if hit is not None else ()
+    return {"request": row_of(row), "excerpts": [asdict(place) for place in places]}
 
 
 @router.get(
@@ -225,8 +223,12 @@ def _hits(
     response_class=StreamingResponse,
     responses={200: {"description": "server-sent events", "content": {"text/event-stream": {}}}},
 )
-async def live(view: Looking, asked: Annotated[Filtered, Query()]) -> Response:
+async def live(
+    view: Looking,
+    asked: Annotated[Filtered, Query()],
+    last_event_id: Annotated[
+        str | None, Header(description="nothing is sent again: `missed`")
+    ] = None,
+) -> Response:
     """Requests as they arrive, their progress while they stream, their end."""
-    events = view.live(asked.node())
-    headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+    return view.live(asked.node(), was_away=last_event_id is not None)

@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ..query.errors import FilterError
-from ..store.engine import StoreError
+from ..store.engine import StoreError, was_too_long
 from ..utils.redaction import redact_text
 
 log = logging.getLogger("llmtap.web")
@@ -52,6 +52,11 @@ def not_found() -> Refusal:
     return Refusal(404, "not_found", "there is no such request")
 
 
+def gone() -> Refusal:
+    """Only for what whoever asks may see."""
+    return Refusal(410, "gone", "its trace has been deleted; its row goes within a moment")
+
+
 def bad_filter(error: FilterError) -> Refusal:
     """A mistake in `q`, with its place."""
     return Refusal(
@@ -75,6 +80,15 @@ def error_response(
     """`body` below `error`, as JSON."""
     content = orjson.dumps({"error": body})
     return Response(content, status, dict(headers or {}), "application/json")
+
+
+def error_bytes(status: int, kind: str, message: str) -> bytes:
+    """The same as bytes, where there is no request yet."""
+    content = orjson.dumps({"error": {"type": kind, "message": message}})
+    return (
+        b"HTTP/1.1 %d \r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"Connection: close\r\n\r\n%b" % (status, len(content), content)
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -118,7 +132,9 @@ async def _http(_: Request, error: Exception) -> Response:
     return error_response(error.status_code, body, error.headers)
 
 
-async def _store(_: Request, error: Exception) -> Response:
+async def _store(request: Request, error: Exception) -> Response:
+    if isinstance(error, DBAPIError) and was_too_long(error):
+        return await _too_long(request, error)
     if isinstance(error, StoreError):
         message = str(error)
     else:

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -25,9 +24,10 @@ Which = Literal["request", "response"]
 
 @dataclass(slots=True, frozen=True)
 class Body:
-    """One body as it was decoded. Never typed as a page: what was traced may be anything."""
+    """One body as it was decoded, or the open file that has it. Never typed as a page: what was
+    traced may be anything."""
 
-    data: bytes
+    data: bytes | BinaryIO
     media_type: str
 
 
@@ -35,22 +35,40 @@ class NotKeptError(Exception):
     """The trace does not have it; the message says why."""
 
 
+class GoneError(Exception):
+    """The file is not there any more, its row is still: somebody has just deleted it."""
+
+
 class TraceFiles:
-    """Reads below `root`. No name leads out: day and name are matched, links are not followed."""
+    """Reads below `root`. No name leads out: day and name are matched, links are not followed.
+
+    What lies there must be the row's trace, and `only_key`'s: rows are an index, the files are the
+    truth. None for anything else. All raise GoneError."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def read(self, row: Row, only_key: str | None) -> bytes | None:
-        """The trace of a row, None if it is gone. What lies there must be that trace, and that
-        key's: rows are an index, the files are the truth."""
-        data = self._bytes(row, ".json")
-        if data is None or not _is_of(data, row, only_key):
+        """The trace of a row."""
+        file = self._opened(row, ".json")
+        if file is None:
             return None
-        return data
+        with file:
+            data = file.read()
+        return data if _is_of(data, row, only_key) else None
+
+    def open(self, row: Row, only_key: str | None) -> BinaryIO | None:
+        """The same as a file, at its beginning: nobody has to hold it while it is sent."""
+        file = self._opened(row, ".json")
+        if file is not None and not _is_of(file.read(), row, only_key):
+            file.close()
+            return None
+        if file is not None:
+            file.seek(0)
+        return file
 
     def body(self, row: Row, only_key: str | None, which: Which) -> Body | None:
-        """One body, None if the trace is gone. Raises NotKeptError."""
+        """One body. Raises NotKeptError."""
         data = self.read(row, only_key)
         return self._body(row, loads(data), which) if data is not None else None
 
@@ -69,7 +87,7 @@ class TraceFiles:
         if kind == "empty":
             return Body(b"", "application/octet-stream")
         if kind == "file":
-            beside = self._bytes(row, f".{which}.bin")  # its name follows from the trace's
+            beside = self._opened(row, f".{which}.bin")  # its name follows from the trace's
             if beside is not None:
                 return Body(beside, "application/octet-stream")
         stream = document["stream"]
@@ -78,19 +96,19 @@ class TraceFiles:
             return Body(raws.encode("utf-8", "surrogatepass"), "text/plain; charset=utf-8")
         raise NotKeptError(_why(body))
 
-    def _bytes(self, row: Row, suffix: str) -> bytes | None:
+    def _opened(self, row: Row, suffix: str) -> BinaryIO | None:
         found = _FILE.fullmatch(row.file)
         if found is None or found[3] != row.id:
             return None
         try:
-            with _opened(self._root, found[1], found[2] + suffix) as file:
-                return file.read()
-        except OSError:
+            return _open(self._root, found[1], found[2] + suffix)
+        except FileNotFoundError:
+            raise GoneError from None
+        except OSError:  # a link, a folder
             return None
 
 
-@contextlib.contextmanager
-def _opened(root: Path, day: str | None, name: str) -> Iterator[BinaryIO]:
+def _open(root: Path, day: str | None, name: str) -> BinaryIO:
     """Raises OSError."""
     with contextlib.ExitStack() as closing:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -98,7 +116,7 @@ def _opened(root: Path, day: str | None, name: str) -> Iterator[BinaryIO]:
         if day is not None:
             folder = os.open(day, _FLAGS | os.O_DIRECTORY, dir_fd=folder)
             closing.callback(os.close, folder)
-        yield closing.enter_context(os.fdopen(os.open(name, _FLAGS, dir_fd=folder), "rb"))
+        return os.fdopen(os.open(name, _FLAGS, dir_fd=folder), "rb")
 
 
 def _is_of(data: bytes, row: Row, only_key: str | None) -> bool:

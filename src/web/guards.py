@@ -24,6 +24,7 @@ _SAFE = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_AT_ONCE = 256  # requests, live feeds among them
 _PROBES = frozenset({"/health", "/liveness", "/readiness"})
 
 
@@ -34,27 +35,36 @@ class Guards:
         self._app = app
         self._names = {"localhost", *(name.lower() for name in (host, *hosts))}
         self._any_address = not is_loopback(host)
+        self._served = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sending = _carrying(send)
-        refused = self._refused(scope)
+        headers = Headers(scope=scope)
+        sending = _carrying(send, last=_has_body(headers))
+        refused = self._refused(scope, headers)
         if refused is not None:
             status, kind, message = refused
             response = error_response(status, {"type": kind, "message": message})
             await response(scope, receive, sending)
             return
-        await self._app(scope, receive, sending)
+        self._served += 1
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            self._served -= 1
 
-    def _refused(self, scope: Scope) -> tuple[int, str, str] | None:
-        host = Headers(scope=scope).get("host", "")
-        if scope["path"] not in _PROBES and not self._is_ours(host):
+    def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, str] | None:
+        if scope["path"] in _PROBES:
+            return None
+        if not self._is_ours(headers.get("host", "")):
             text = "is not served under this name; add it to web.hosts, or use an address"
             return 421, "unknown_host", text
         if len(scope["query_string"]) > _QUERY_BYTES:
             return 414, "query_too_long", f"a query may have {_QUERY_BYTES} bytes"
+        if self._served >= _AT_ONCE:
+            return 503, "busy", "too many requests at once; try again"
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -71,10 +81,18 @@ class Guards:
         return self._any_address or is_loopback(name)
 
 
-def _carrying(send: Send) -> Send:
+def _has_body(headers: Headers) -> bool:
+    """Nothing here takes one. It is left unread, and the connection ends with the answer: where two
+    readers could disagree on where a body ends, nothing that follows is a request."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _carrying(send: Send, *, last: bool) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            if last:
+                headers["Connection"] = "close"
             for name, value in _SAFE.items():
                 headers[name] = value
         await send(message)

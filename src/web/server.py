@@ -27,6 +27,7 @@ from ..store.reader import Reader
 from ..utils.logging import set_up_logging
 from ..utils.tasks import spawn
 from .app import make_app
+from .connection import ConnectionConfig, ConnectionLimits
 from .door import Door
 from .feed import Feed
 from .files import TraceFiles
@@ -37,7 +38,6 @@ log = logging.getLogger("llmtap.web")
 
 _NICE = 5  # a contended core is the proxy's
 _LAST_S = 3.0
-_AT_ONCE = 256  # requests; above it uvicorn answers 503
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
 async def _serve(settings: WebProcessSettings) -> None:
     site = make_site(settings)
     watch = await _watch_keys(settings, site.door)
-    server = _Server(site, make_app(site, settings.host, tuple(settings.hosts)))
+    server = WebServer(site, make_app(site, settings.host, tuple(settings.hosts)))
     threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
     try:
         await server.serve([socket.socket(fileno=fd) for fd in settings.sockets])
@@ -68,10 +68,12 @@ async def _serve(settings: WebProcessSettings) -> None:
 def make_site(settings: WebProcessSettings) -> Site:
     """What there is to see. Nothing is opened yet."""
     folder = Path(settings.trace_dir)
-    engine = open_engine(store_url(settings.database_url, folder), writes=False)
+    url = store_url(settings.database_url, folder)
+    engine = open_engine(url, writes=False, query_s=settings.query_s)
     admin = bytes.fromhex(settings.admin) if settings.admin is not None else None
     door = Door(admin, _keys(settings), folder, is_open=settings.is_open)
-    return Site(Reader(engine), TraceFiles(folder), door, Feed(folder))
+    feed = Feed(folder, door.still_knows)
+    return Site(Reader(engine), TraceFiles(folder), door, feed, settings.query_s)
 
 
 def _keys(
@@ -94,7 +96,7 @@ async def _watch_keys(settings: WebProcessSettings, door: Door) -> asyncio.Task[
     return spawn(watch.run(), "web: keys file")
 
 
-def _end_with_input(server: _Server) -> None:
+def _end_with_input(server: WebServer) -> None:
     """A thread: whatever the loop is busy with, the process ends when the program has."""
     sys.stdin.buffer.read()
     server.should_exit = True
@@ -102,21 +104,21 @@ def _end_with_input(server: _Server) -> None:
     os._exit(0)
 
 
-class _Server(uvicorn.Server):
+class WebServer(uvicorn.Server):
     """uvicorn's, which ends when told by the program and by nobody else."""
 
-    def __init__(self, site: Site, app: object) -> None:
+    def __init__(
+        self, site: Site, app: object, limits: ConnectionLimits = ConnectionLimits()  # noqa: B008
+    ) -> None:
         # h11 bounds a request's head; httptools would hold an endless one (reliability 115).
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # uvicorn's own idea of an ASGI application
-            http="h11",
-            ws="none",
+        config = ConnectionConfig(
+            limits,
+            app=app,
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_AT_ONCE,
             h11_max_incomplete_event_size=65_536,
             timeout_graceful_shutdown=1,
         )

@@ -27,6 +27,7 @@ class WebProcessSettings:
     keys_file: str | None = None
     reload_s: float = 0.5
     is_open: bool = False
+    query_s: float = 20.0
     log_level: str = "info"
 
     def written_keys(self) -> list[ClientKey]:

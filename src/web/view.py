@@ -4,9 +4,11 @@ requests it may tell of."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, BinaryIO, TypeVar
 
 from fastapi import Depends, Request
 
@@ -16,24 +18,28 @@ from ..record.row import Row
 from ..store.reader import Page, Reader, SessionPage
 from ..store.stats import Bucket
 from .door import Door, Viewer
-from .errors import not_found
+from .errors import gone, not_found
 from .feed import Feed
-from .files import Body, TraceFiles, Which
+from .files import Body, GoneError, TraceFiles, Which, without_bodies
+from .sending import EventStream
+from .turns import Turns
 
 T = TypeVar("T")
-_QUERY_S = 30.0
-_AT_ONCE = 8
+_LATE_S = 1.0  # what the database should have ended by then is left to itself
 
 
 @dataclass(slots=True)
 class Site:
-    """What there is to see, and who lets in."""
+    """What there is to see, and who lets in. `query_s`: for what is asked of the store, and as long
+    again for a turn."""
 
     reader: Reader
     files: TraceFiles
     door: Door
     feed: Feed
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    query_s: float = 20.0
+    queries: Turns = field(default_factory=lambda: Turns(8, 4))
+    reads: Turns = field(default_factory=lambda: Turns(4, 2))  # of traces: threads, and memory
     checked: bool = False
 
     async def check(self) -> None:
@@ -92,43 +98,74 @@ class View:
             )
         )
 
-    async def document(self, trace_id: str) -> bytes:
-        """The whole trace. Raises Refusal: 404."""
-        row = await self._row(trace_id)
-        data = await asyncio.to_thread(self._site.files.read, row, self._only)
-        if data is None:
-            raise not_found()
-        return data
+    async def document(self, trace_id: str) -> BinaryIO:
+        """The whole trace, open. Raises Refusal: 404, 410."""
+        return await self._found(trace_id, self._site.files.open)
+
+    async def outline(self, trace_id: str) -> bytes:
+        """The trace without what was said. Raises as `document`."""
+
+        def read(row: Row, only_key: str | None) -> bytes | None:
+            data = self._site.files.read(row, only_key)
+            return without_bodies(data) if data is not None else None
+
+        return await self._found(trace_id, read)
 
     async def body(self, trace_id: str, which: Which) -> Body:
-        """One body of a trace. Raises Refusal: 404; NotKeptError."""
-        row = await self._row(trace_id)
-        body = await asyncio.to_thread(self._site.files.body, row, self._only, which)
-        if body is None:
-            raise not_found()
-        return body
+        """One body of a trace. Raises as `document`; NotKeptError."""
+        return await self._found(
+            trace_id, lambda row, only_key: self._site.files.body(row, only_key, which)
+        )
 
-    def said(self, row: Row) -> Hit | None:
-        """What was said in the trace of a row that was read by this view; None if it is gone.
-        Blocks: for a thread."""
-        data = self._site.files.read(row, self._only)
-        return Hit(row, data) if data is not None else None
+    async def hits(self, page: Page, show: Callable[[Row, Hit | None], T]) -> list[T]:
+        """What `show` makes, in a thread, of each row and what was said in it: None where the trace
+        is gone, or where there is no more time to read it."""
+        until = time.monotonic() + self._site.query_s
 
-    def live(self, node: Node) -> AsyncIterator[bytes]:
+        def read() -> list[T]:
+            return [
+                show(row, self._said(row) if time.monotonic() < until else None)
+                for row in page.rows
+            ]
+
+        return await self._read(read)
+
+    def _said(self, row: Row) -> Hit | None:
+        with contextlib.suppress(GoneError):
+            data = self._site.files.read(row, self._only)
+            return Hit(row, data) if data is not None else None
+        return None
+
+    def live(self, node: Node, *, was_away: bool) -> EventStream:
         """The events of `feed.py`, for as long as somebody listens. Raises Refusal: 429."""
-        return self._site.feed.subscribe(self.viewer, node)
+        feed = self._site.feed
+        subscription = feed.subscribe(self.viewer, node, was_away=was_away)
+        return EventStream(subscription.events(), lambda: feed.leave(subscription))
 
-    async def _row(self, trace_id: str) -> Row:
+    async def _found(self, trace_id: str, read: Callable[[Row, str | None], T | None]) -> T:
         row = await self._ask(lambda: self._site.reader.get(trace_id, self._only))
         if row is None:
             raise not_found()
-        return row
+        try:
+            found = await self._read(lambda: read(row, self._only))
+        except GoneError:
+            raise gone() from None
+        if found is None:
+            raise not_found()
+        return found
 
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Some at a time, and none for ever."""
-        async with asyncio.timeout(_QUERY_S), self._site.turns:
-            await self._site.check()
-            return await ask()
+        """Some at a time, and none for ever. Raises Refusal: 503; TimeoutError."""
+        site = self._site
+        async with site.queries.turn(self.viewer, site.query_s):
+            async with asyncio.timeout(site.query_s + _LATE_S):
+                await site.check()
+                return await ask()
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        """The same for what blocks: in a thread."""
+        async with self._site.reads.turn(self.viewer, self._site.query_s):
+            return await asyncio.to_thread(read)
 
 
 async def look(request: Request) -> View:

@@ -70,5 +70,8 @@ class Written:
         document = self._documents.build(exchange)
         day = self.root / document.day
         day.mkdir(parents=True, exist_ok=True)
-        (day / document.name).write_bytes(document.data)
+        for name, data in (*document.files, (document.name, document.data)):
+            draft = self.root / "draft"  # who watches the folder sees it whole
+            draft.write_bytes(data)
+            draft.rename(day / name)
         return identity

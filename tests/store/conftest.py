@@ -12,9 +12,6 @@ from src.store import schema
 from src.store.engine import open_engine, store_url
 from src.store.reader import Reader
 from src.store.writing import Writer
-from tests.support.postgres import own_postgres, shared_postgres
-
-__all__ = ["own_postgres", "shared_postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

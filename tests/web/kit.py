@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +22,11 @@ from src.store.indexing import index
 from src.store.reader import Reader
 from src.web.app import make_app
 from src.web.child import WebProcess
+from src.web.connection import ConnectionLimits
 from src.web.door import Door
 from src.web.feed import Feed
 from src.web.files import TraceFiles
+from src.web.server import WebServer
 from src.web.settings import WebProcessSettings
 from src.web.view import Site
 from tests.record.traces import NOON, Written, answer, chat
@@ -37,9 +40,11 @@ EACH = 7
 
 @dataclass
 class Made:
-    """What lies in `folder`, and whose: ids and the words only that request has said."""
+    """What lies in `folder` and the store (None: SQLite beside it), and whose: ids and the words
+    only that request has said."""
 
     folder: Path
+    database_url: str | None = None
     ids: dict[str | None, list[str]] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
 
@@ -49,9 +54,9 @@ class Made:
         return strange + [self.words[each] for each in strange]
 
 
-def make_traces(folder: Path) -> Made:
+def make_traces(folder: Path, database_url: str | None = None) -> Made:
     """`EACH` of every key but the last, and some of nobody's, all mixed in time."""
-    made, written = Made(folder), Written(folder)
+    made, written = Made(folder, database_url), Written(folder)
     number = 0
     for turn in range(EACH):
         for label in (*LABELS[:-1], None):
@@ -70,16 +75,31 @@ def make_traces(folder: Path) -> Made:
             made.ids.setdefault(label, []).append(identity)
             made.words[identity] = word
             number += 1
-    asyncio.run(index(folder, None, lambda *_: None))
+    index_of(made)
     return made
 
 
-def make_site(folder: Path, *, is_open: bool = False) -> tuple[Site, AsyncEngine]:
-    engine = open_engine(store_url(None, folder), writes=False)
+def index_of(made: Made) -> None:
+    """Fill the store from the files."""
+    asyncio.run(index(made.folder, made.database_url, lambda *_: None))
+
+
+def asked(target: str, *headers: str, key: str = ADMIN) -> bytes:
+    """A request as bytes."""
+    lines = (f"GET {target} HTTP/1.1", "Host: 127.0.0.1", f"X-API-Key: {key}", *headers)
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+def make_site(
+    made: Made, *, is_open: bool = False, query_s: float = 20.0
+) -> tuple[Site, AsyncEngine]:
+    url = store_url(made.database_url, made.folder)
+    engine = open_engine(url, writes=False, query_s=query_s)
     keys = [ClientKey(label, hashlib.sha256(key.encode()).digest()) for label, key in KEYS.items()]
     admin = None if is_open else hashlib.sha256(ADMIN.encode()).digest()
-    door = Door(admin, [] if is_open else keys, folder, is_open=is_open)
-    return Site(Reader(engine), TraceFiles(folder), door, Feed(folder)), engine
+    door = Door(admin, [] if is_open else keys, made.folder, is_open=is_open)
+    feed = Feed(made.folder, door.still_knows)
+    return Site(Reader(engine), TraceFiles(made.folder), door, feed, query_s), engine
 
 
 class Browser:
@@ -110,20 +130,54 @@ class Browser:
         await self._client.aclose()
 
 
+@contextlib.asynccontextmanager
+async def serving(
+    site: Site, limits: ConnectionLimits = ConnectionLimits()  # noqa: B008  frozen
+) -> AsyncIterator[tuple[str, int]]:
+    """The server over `site` on this loop; its address."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    address = listening.getsockname()
+    server = WebServer(site, make_app(site, "127.0.0.1"), limits)
+    task = asyncio.create_task(server.serve([listening]))
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        await task
+
+
+@dataclass
+class Started:
+    """A web process."""
+
+    address: tuple[str, int]
+    process: WebProcess
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self.address)
+
+    def memory_kb(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+
 @contextlib.contextmanager
-def started(folder: Path) -> Iterator[str]:
-    """The web process itself over `folder`; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def started(made: Made, **more: object) -> Iterator[Started]:
+    """The web process itself over `made`. `more`: of its settings."""
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         told = WebProcessSettings(
-            trace_dir=str(folder),
+            trace_dir=str(made.folder),
+            database_url=made.database_url,
             host="127.0.0.1",
             sockets=[listening.fileno()],
             admin=hashlib.sha256(ADMIN.encode()).hexdigest(),
             written=[(k, hashlib.sha256(v.encode()).hexdigest(), None) for k, v in KEYS.items()],
         )
+        told = dataclasses.replace(told, **more)  # type: ignore[arg-type]  # by name, as given
         process = WebProcess(told, [listening])
         process.start()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield Started(listening.getsockname(), process)
         finally:
             process.stop()

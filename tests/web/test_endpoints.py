@@ -182,7 +182,7 @@ async def test_a_trace_is_read_inside_the_folder_only(
 
 
 async def test_a_store_that_is_not_there_is_503(made: Made, tmp_path: Path) -> None:
-    site, engine = make_site(tmp_path / "nothing")
+    site, engine = make_site(Made(tmp_path / "nothing"))
     browser = Browser(site)
     answered = await browser.get("/api/requests")
     assert answered.status_code == 503

@@ -74,7 +74,7 @@ async def test_no_question_is_answered_with_somebody_elses_requests(
     asking: list[tuple[str, str, dict[str, Any]]] = []
 
     @settings(
-        max_examples=400,
+        max_examples=300 if made.database_url is None else 150,
         deadline=None,
         database=None,
         derandomize=True,
@@ -136,7 +136,7 @@ async def test_no_question_is_answered_with_somebody_elses_requests(
             assert sum(bucket["requests"] for bucket in buckets) <= EACH
             if query["by"] == "key":
                 assert {bucket["group"] for bucket in buckets} <= {label}
-    assert counted["rows"] > 50  # else nothing has been shown
+    assert counted["rows"] > 40  # else nothing has been shown
 
 
 def _rows(answer: dict[str, Any]) -> list[dict[str, Any]]:
