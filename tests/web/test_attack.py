@@ -64,7 +64,7 @@ ODD = (
 )
 NESTED = (
     *("-" * depth + "a" for depth in (20, 21, 49)),
-    *("(a (tag:b OR " * depth + "c" + "))" * depth for depth in (9, 10, 11, 24)),
+    *("(a (tag:b OR " * depth + "c" + "))" * depth for depth in (9, 10, 12, 14, 24)),
     *("-(a OR " * depth + "b" + ")" * depth for depth in (9, 10, 11, 24)),
     *("-(tag:a status:2 " * depth + "b" + ")" * depth for depth in (10, 24)),
     *("(tag:a -(tool:x* OR " * depth + "b" + "))" * depth for depth in (6, 7, 16)),

@@ -74,7 +74,7 @@ async def test_no_question_is_answered_with_somebody_elses_requests(
     asking: list[tuple[str, str, dict[str, Any]]] = []
 
     @settings(
-        max_examples=300 if made.database_url is None else 150,
+        max_examples=250 if made.database_url is None else 120,
         deadline=None,
         database=None,
         derandomize=True,

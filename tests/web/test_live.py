@@ -108,8 +108,8 @@ async def test_fifty_at_once_are_told_of_their_own_and_of_nothing_else(
 ) -> None:
     traces = Traces(folder)
     labels = [LABELS[number % len(LABELS)] for number in range(40)]
-    clients = [await Listening.to(address, KEYS[label]) for label in labels]
-    admins = [await Listening.to(address) for _ in range(10)]
+    clients = await asyncio.gather(*(Listening.to(address, KEYS[label]) for label in labels))
+    admins = await asyncio.gather(*(Listening.to(address) for _ in range(10)))
     added: dict[str | None, list[str]] = {label: [] for label in (*LABELS, None)}
     for number in range(30):
         label = (*OWNERS, None)[number % 5]
@@ -142,7 +142,8 @@ async def test_a_filter_chooses_among_ones_own(address: tuple[str, int], folder:
 async def test_one_keys_feeds_are_bounded_and_leave_room_for_others(
     address: tuple[str, int],
 ) -> None:
-    alices = [await Listening.to(address, KEYS["alice"]) for _ in range(16)]
+    many = (Listening.to(address, KEYS["alice"]) for _ in range(16))
+    alices = list(await asyncio.gather(*many))
     for key, status in ((KEYS["alice"], b" 429 "), (KEYS["bob"], b" 200 "), (ADMIN, b" 200 ")):
         reader, writer = await asyncio.open_connection(*address)
         writer.write(asked("/api/live", key=key))
