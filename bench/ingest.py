@@ -3,6 +3,8 @@
 llmtap traces, in turns without and with a store, as fast as it can; its processes have one core,
 the upstream and the load the other. Then: do the rows keep up with the traces? Progress goes to
 stderr, the figures to stdout. Needs wrk and a C compiler.
+
+With `--rate` so many requests a second instead: how far behind are the rows when the load ends?
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ def main() -> int:
             pair = {}
             for store in stores if number % 2 else reversed(stores):
                 at = folder / f"{number}-{store is not None}"
-                pair[store is not None] = _round(upstream, store, at, options.seconds)
+                at.mkdir()
+                script = _paced(at, options.rate) if options.rate else _WORDS
+                pair[store is not None] = _round(upstream, store, at, options.seconds, script)
             rounds.append((pair[False], pair[True]))
         _print(rounds)
     return 0
@@ -78,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--rate", type=int, help="requests/s; else as many as it can")
     parser.add_argument("--postgres", action="store_true", help="in a server of its own")
     return parser.parse_args()
 
@@ -90,12 +95,21 @@ def _postgres(folder: Path, stack: ExitStack):  # type: ignore[no-untyped-def]  
     return server.start()
 
 
-def _round(upstream: Upstream, store: Mapping[str, str] | None, at: Path, seconds: float) -> Round:
+def _paced(folder: Path, rate: int) -> Path:
+    script = folder / "paced.lua"
+    pause_ms = round(_CONNECTIONS / rate * 1000)
+    script.write_text(f"{_WORDS.read_text()}\nfunction delay() return {pause_ms} end\n")
+    return script
+
+
+def _round(
+    upstream: Upstream, store: Mapping[str, str] | None, at: Path, seconds: float, script: Path
+) -> Round:
     tap = Tap(upstream.port, traced=True, store=store)
     tap.start(at)
     try:
         began = time.monotonic()
-        load = wrk(tap.port, _CONNECTIONS, seconds, _WORDS)
+        load = wrk(tap.port, _CONNECTIONS, seconds, script)
         found = Round(load.per_s, load.failed, 0, traces.count(tap.traces), 0.0)
         if store is not None:
             found.rows_at_end = _rows(tap, store)
@@ -157,6 +171,12 @@ def _print(rounds: Sequence[tuple[Round, Round]]) -> None:
         ),
         "traces/s until the last, with one": shown([a.written / a.traces_s for a in with_store], 0),
         "rows/s until the last": shown([a.rows / a.rows_s for a in with_store], 0),
+        "rows behind the answers when the load ended, s": shown(
+            [(a.written - a.rows_at_end) / a.per_s for a in with_store], 2
+        ),
+        "traces behind them, s": shown(
+            [(a.written - a.traces_at_end) / a.per_s for a in with_store], 2
+        ),
         "last row after the last trace, s": shown([a.rows_s - a.traces_s for a in with_store], 1),
         "traces without a row": str(sum(a.written - a.rows for a in with_store)),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import statistics
 import sys
@@ -294,4 +295,6 @@ def _print(found: list[Measured]) -> None:
 
 if __name__ == "__main__":
     random.seed(1)
+    gc.freeze()  # as the web process does
+    gc.set_threshold(50_000)
     sys.exit(asyncio.run(main()))
