@@ -179,6 +179,28 @@ def test_recovery_happens_once(tmp_path: Path, case: str) -> None:
     assert tap.documents(case)[0][1]["termination"]["cause"] == "crash"
 
 
+def test_killed_again_and_again_just_after_its_start_it_gives_nothing_up(
+    tmp_path: Path, case: str
+) -> None:
+    """A recorder loads prices for 0.1 s before its first trace: to be killed while it does is no
+    sign of a trace that kills recorders."""
+    with Upstream(default=steps.reply()) as upstream:
+        tap = LLMTap(tmp_path / "tap", base_url=upstream.url, args=["--quiet"])
+        try:
+            tap.start()
+            for number in range(8):
+                answer = tap.call(body=bodies.chat_request(f"{case}-{number}"))
+                assert answer.status == 200
+                time.sleep(0.005 * number)
+                tap.kill9(group=True)
+                tap.restart()
+            for number in range(8):
+                assert tap.traces(1, having=f"{case}-{number}")
+        finally:
+            tap.stop()
+    assert not list((tap.trace_dir / ".set-aside").glob("*"))
+
+
 def test_stop_and_start_leaves_nothing_to_recover(tmp_path: Path, case: str) -> None:
     with Upstream(default=steps.reply()) as upstream:
         tap = LLMTap(tmp_path / "tap", base_url=upstream.url, args=["--quiet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 from . import own
@@ -50,6 +51,10 @@ class Prices:
         """With the own prices of the settings."""
         return cls(own.read_prices(entries))
 
+    def load(self) -> None:
+        """What the first price would load, now: 0.12 s."""
+        _library()
+
     def find(self, asked: Asked) -> Priced | None:
         """The prices for this; None: unknown, which is not free. Hot: 0.4 µs once it is known."""
         try:
@@ -70,10 +75,9 @@ def _of_config(prices: list[own.OwnPrice], asked: Asked) -> Priced | None:
 def _of_library(asked: Asked) -> Priced | None:
     if not asked.known:
         return None
-    try:
-        library = import_module(".library", __package__)
-    except ImportError:
-        return None  # traces are written all the same
+    library = _library()
+    if library is None:
+        return None
     context = {"service_tier": asked.tier, "speed": asked.speed}
     context = {name: value for name, value in context.items() if value}
     for model in asked.names[: asked.known]:
@@ -82,3 +86,10 @@ def _of_library(asked: Asked) -> Priced | None:
             if found is not None:
                 return Priced(found.at, library.VERSION)
     return None
+
+
+def _library() -> ModuleType | None:
+    try:
+        return import_module(".library", __package__)
+    except ImportError:
+        return None  # traces are written all the same

@@ -61,6 +61,10 @@ class Documents:
         self._clock = Clock()
         self._lineage = Lineage()
 
+    def load(self) -> None:
+        """What the first document would load."""
+        self._prices.load()
+
     def build(self, recorded: Recorded, without_bodies: str | None = None) -> Document:
         """The document of one exchange; `without_bodies` is a reason to leave the bodies out."""
         found = find(recorded, self.limits, without_bodies)

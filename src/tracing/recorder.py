@@ -292,6 +292,9 @@ class Recorder:
         """Write what killed processes have left behind, one exchange a step."""
         self._leftovers_at = math.inf
         for directory in take_leftovers(self._journal_dir):
+            # Before the first is begun: whoever is killed again and again while we load must not be
+            # taken for a trace that kills recorders.
+            self._documents.load()
             reader = JournalReader(directory, None)
             try:
                 for exchange in reader.scan(None):

@@ -171,7 +171,8 @@ def test_r100_locked_rows_come_later_once(
     assert len(ids_in(database(stored))) == 5
     holder.execute("ROLLBACK")
     holder.close()
-    wait_until(is_complete(stored, lambda: ids_in(database(stored)), answered + 5), 30)
+    behind = 30 + answered / 300
+    wait_until(is_complete(stored, lambda: ids_in(database(stored)), answered + 5), behind)
     assert len(ids_in(database(stored))) == answered + 5
     figure("record 3", locked_s=seconds, answered=answered, failed=0, lost=0, doubled=0)
 
@@ -198,7 +199,7 @@ def test_r100_postgres_killed_rows_come_later_once(
         answered += len(call_many(tap, 10))
     own_postgres.start()
     answered += len(call_many(tap, 10))
-    wait_until(is_complete(tap, lambda: ids_at(url), answered + 20), 30)
+    wait_until(is_complete(tap, lambda: ids_at(url), answered + 20), 30 + answered / 300)
     assert len(ids_at(url)) == answered + 20
     assert "postgres@" not in tap.output
     figure("record 3", postgres_away_s=seconds, answered=answered, failed=0, lost=0, doubled=0)
