@@ -67,6 +67,7 @@ PAGES: dict[str, Node] = {
     "parent:none": one("parent", None, Op.NONE),
     "address:10.0.3.*": one("address", "10.0.3.*"),
     "address:10.0.3.77:31000 (rare)": one("address", "10.0.3.77:31000"),
+    "address:none": one("address", None, Op.NONE),
     "address:10.0.300.* (none)": one("address", "10.0.300.*"),
     "agent:*claude*": one("agent", "*claude*"),
     "tag:team:blue": one("tag", "team:blue"),

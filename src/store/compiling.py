@@ -22,6 +22,7 @@ from .tables import (
     LIST_COLUMNS,
     PARTS,
     SEQ_STEP,
+    TEXT_COLUMNS,
     bin_name,
     labels,
     records,
@@ -76,8 +77,7 @@ class Compiler:
         if kind is Kind.TIME:
             return _COMPARE[test.op](self.rows.c.seq, literal(_seq_of(test.value)))
         if test.op is Op.NONE:
-            name = test.field.column
-            return self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name].is_(None)
+            return self._key(test).is_(None)
         if kind in (Kind.TEXT, Kind.ID):
             name = test.field.column
             chosen = self.text(self.rows.c[name], _pattern(test), name)
@@ -101,17 +101,24 @@ class Compiler:
         an equality it knows that the order is that of time, and reads all rows in that order where
         the value ought to come soon but has been gone for weeks.
         """
-        name = test.field.column
-        if test.field.kind is Kind.TEXT and test.op is not Op.NONE:
-            key = self.folded(self.rows.c[name])
-            return key, self.same(key, _pattern(test))
-        key = self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name]
+        key = self._key(test)
         if test.op is Op.NONE:
             return key, key.is_(None)
-        if name in BINNED_COLUMNS:
+        if test.field.kind is Kind.TEXT:
+            return key, self.same(key, _pattern(test))
+        if test.field.column in BINNED_COLUMNS:
             bins = bin_of(test.value)  # type: ignore[arg-type]  # a number
             return key, and_(self.same(key, bins), self.compile(test))
         return key, self.same(key, test.value)
+
+    def _key(self, test: Test) -> ColumnElement[Any]:
+        """What the index of a column has."""
+        name = test.field.column
+        if name == "client_address" and not self.by_row:
+            return _host
+        if name in TEXT_COLUMNS:
+            return self.folded(self.rows.c[name])
+        return self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name]
 
     def same(self, key: ColumnElement[Any], value: object) -> ColumnElement[bool]:
         """See `one_value`."""
