@@ -13,7 +13,7 @@ import pytest
 from src.proxy.bodies import HIGH_WATER, ResponseBody
 from src.proxy.errors import BodyError
 from src.proxy.exchange import Cause, Exchange, Response
-from src.proxy.server import NEVER, Reading
+from src.proxy.server.connection import NEVER, Reading
 
 from .kit import Header, Served, Source, request, serve, streamed, turns
 

@@ -47,7 +47,7 @@ class State(Enum):
     TUNNEL = 4  # upgraded to a WebSocket, until it closes
 
 
-IDLE, HEAD, BODY, CLOSED, TUNNEL = State  # named once: see server.py
+IDLE, HEAD, BODY, CLOSED, TUNNEL = State  # named once: see server/connection.py
 _FRAMING = frozenset({Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING})  # a 101 has none
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
