@@ -19,30 +19,41 @@ from .served import Served
 class Answers(ClientConnection):
     """A connection as the gateway's `Client`: it takes the answer of the exchange begun last."""
 
-    __slots__ = ("_answers", "_bodyless", "_chunked", "_head", "_loop", "_until_close")
+    __slots__ = (
+        "_bodyless",
+        "_chunked",
+        "_loop",
+        "_own_answers",
+        "_response_head",
+        "_until_close",
+    )
 
     def __init__(
         self, app: Served, connections: set[Any], loop: asyncio.AbstractEventLoop | None
     ) -> None:
         super().__init__(app, connections)
         self._loop = loop or asyncio.get_running_loop()
-        self._answers = app.own_answers
-        self._head = b""
+        self._own_answers = app.own_answers
+        self._response_head = b""  # not sent yet
         self._chunked = False
         self._bodyless = False
-        self._until_close = False
+        self._until_close = False  # the body ends with the connection
 
-    def _begin(self, exchange: Exchange, keep_alive: bool) -> None:
+    def _serve(self, exchange: Exchange, keep_alive: bool) -> None:
+        """Begin the next exchange on this connection, whose head is whole. Hot: per request."""
         self._keep_alive = self._keep_alive and keep_alive
-        own = self._answers.get(exchange.path) if exchange.method in {b"GET", b"HEAD"} else None
+        own = self._own_answers.get(exchange.path) if exchange.method in {b"GET", b"HEAD"} else None
         self._exchange = exchange
-        if own is None:
-            if self._surplus:
-                why = f"{self._limits.connections} connections are open"
-                exchange.refusal = (503, "overloaded", why)
-            self._gateway.start(exchange, self)
+        if own is not None:
+            self._answer_own(exchange, *own())
             return
-        status, body = own()
+        if self._surplus:
+            why = f"{self._limits.connections} connections are open"
+            exchange.refusal = (503, "overloaded", why)
+        self._gateway.start(exchange, self)
+
+    def _answer_own(self, exchange: Exchange, status: int, body: bytes) -> None:
+        """The health paths: answered here, past the limits and the chain."""
         pairs: list[Header] = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -85,7 +96,8 @@ class Answers(ClientConnection):
         self._response_body = body if isinstance(body, ResponseBody) else None
         if self._write_paused and self._response_body is not None:
             self._response_body.pause()
-        self._head = b"".join(lines)  # every write is a system call: the body may be here already
+        # Kept for the first piece of the body, which may be here: every write is a system call.
+        self._response_head = b"".join(lines)
 
     def _begin_frames(self, exchange: Exchange, response: Response) -> None:
         """The upstream has agreed to a WebSocket: its answer as it came, then frames both ways."""
@@ -96,12 +108,12 @@ class Answers(ClientConnection):
         self._response_body = cast(ResponseBody, response.body)
         if self._write_paused:
             self._response_body.pause()
-        self._head = b"".join(lines)
+        self._response_head = b"".join(lines)
         cast(ClientFrames, exchange.body).open()
 
     def flush(self) -> None:
         """Send the head now: the body is not here yet."""
-        head, self._head = self._head, b""
+        head, self._response_head = self._response_head, b""
         if head:
             self.transport.write(head)
 
@@ -111,17 +123,17 @@ class Answers(ClientConnection):
             chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
         elif self._bodyless:
             return
-        if self._head:
-            chunk = self._head + chunk
-            self._head = b""
+        if self._response_head:
+            chunk = self._response_head + chunk
+            self._response_head = b""
         self.transport.write(chunk)
 
     def end(self) -> None:
         """The answer is complete: on to the next request, or close."""
         if self._chunked:
-            self.transport.write(self._head + b"0\r\n\r\n")
-            self._head = b""
-        elif self._head:
+            self.transport.write(self._response_head + b"0\r\n\r\n")
+            self._response_head = b""
+        elif self._response_head:
             self.flush()
         exchange, self._exchange = self._exchange, None
         self._response_body = None
@@ -132,7 +144,7 @@ class Answers(ClientConnection):
         elif not self._keep_alive:
             self._end_last()
         elif self._queue:
-            self._begin(*self._queue.popleft())
+            self._serve(*self._queue.popleft())
             self.resume_reading()
         else:
             self.resume_reading()
@@ -151,7 +163,7 @@ class Answers(ClientConnection):
     def abort(self) -> None:
         """Cut: the client must not take what it has for the whole."""
         exchange, self._exchange = self._exchange, None
-        begun, self._head = not self._head, b""
+        begun, self._response_head = not self._response_head, b""
         frames = exchange.body if exchange is not None else None
         if self._until_close or self._write_paused:
             # A body that ends with the connection needs a reset to be told from a whole one;

@@ -62,7 +62,6 @@ class ClientConnection(asyncio.Protocol):
 
     # Past thirty attributes an instance loses its shared keys, which costs 1 µs a request.
     __slots__ = (
-        "_body",
         "_client",
         "_connections",
         "_counts",
@@ -75,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         "_queue",
         "_reading",
         "_reading_paused",
+        "_request_body",
         "_response_body",
         "_surplus",
         "_sweeper",
@@ -102,8 +102,8 @@ class ClientConnection(asyncio.Protocol):
         self._write_paused = False
 
         self._target = b""  # of the request being read, or the last one
-        self._body: RequestBody | None = None  # of the request being read
-        self._problem: tuple[int, str] | None = None  # with it
+        self._request_body: RequestBody | None = None  # being read
+        self._problem: tuple[int, str] | None = None  # with what is being read: status, why
         self._exchange: Exchange | None = None  # being answered
         self._response_body: ResponseBody | None = None
         self._queue: deque[tuple[Exchange, bool]] = deque()  # to be answered after it
@@ -132,8 +132,10 @@ class ClientConnection(asyncio.Protocol):
         self._sweeper.discard(self)
         self._counts.connections -= 1
         exchange, self._exchange = self._exchange, None
-        if self._body is not None:
-            self._body.fail(ClientDisconnected("the client left before its request was complete"))
+        if self._request_body is not None:
+            self._request_body.fail(
+                ClientDisconnected("the client left before its request was complete")
+            )
         if exchange is not None:
             self._gateway.client_left(exchange)
         self._queue.clear()
@@ -168,10 +170,10 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(408, "the request's head did not come in time")
         elif self._reading is BODY and self._reading_paused:
             self.deadline = now + self._limits.body_s  # it is the upstream that is slow
-        elif self._reading is BODY and self._body is not None:
+        elif self._reading is BODY and self._request_body is not None:
             self.deadline = NEVER
             self._counts.slow += 1
-            self._body.fail(RequestStalled("the request's body came too slowly"))
+            self._request_body.fail(RequestStalled("the request's body came too slowly"))
         else:
             if self._reading is IDLE and not self._target:
                 self._counts.slow += 1  # it has never asked for anything
@@ -231,7 +233,7 @@ class ClientConnection(asyncio.Protocol):
             self._reading = LINGER
             if not self._write_paused:
                 self.deadline = NEVER
-            if exchange.body is self._body:
+            if exchange.body is self._request_body:
                 exchange.body.fail(MalformedRequest(message))
             return
         if status != 408:
@@ -251,9 +253,11 @@ class ClientConnection(asyncio.Protocol):
         """Close without losing the answer: unread bytes would make the kernel send a reset that
         overtakes it (RFC 9112 9.6), so what still comes is read and dropped for a moment."""
         self._reading = LINGER
-        if self._body is not None:
-            self._body.fail(RequestStalled("the answer was given before the request was complete"))
-            self._body = None
+        if self._request_body is not None:
+            self._request_body.fail(
+                RequestStalled("the answer was given before the request was complete")
+            )
+            self._request_body = None
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

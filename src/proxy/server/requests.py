@@ -81,9 +81,9 @@ class ServerProtocol(Answers):
         if self._problem is not None:
             self._refuse(*self._problem)
         elif self._reading is BODY:
-            self._await_body(len(data) if reading is BODY else 0)
+            self._bound_body(len(data) if reading is BODY else 0)
         elif self._reading is HEAD:
-            self._await_head(data, begun=reading is not HEAD)
+            self._bound_head(data, begun=reading is not HEAD)
 
     def on_message_begin(self) -> None:
         self._target = self._begun = b""
@@ -176,26 +176,26 @@ class ServerProtocol(Answers):
             self._client,
             body,
         )
-        self._body = body
+        self._request_body = body
         self._body_seen = 0
         self._body_timed = 0
         keep_alive = self._parser.should_keep_alive() and version == b"1.1"
         if self._exchange is None and not self._queue:
-            self._begin(exchange, keep_alive)
+            self._serve(exchange, keep_alive)
             return
         self._queue.append((exchange, keep_alive))
         if len(self._queue) >= MOST_PIPELINED:
             self.pause_reading()
 
     def on_body(self, chunk: bytes) -> None:
-        body = self._body
+        body = self._request_body
         if body is not None and body.error is None:
             body.feed(chunk)
 
     def on_message_complete(self) -> None:
         if self._problem is not None:
             return
-        body, self._body = self._body, None
+        body, self._request_body = self._request_body, None
         self._reading = IDLE
         if not self._write_paused:
             self.deadline = NEVER
@@ -209,7 +209,7 @@ class ServerProtocol(Answers):
     def _send_continue(self) -> None:
         self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _await_head(self, data: bytes, *, begun: bool) -> None:
+    def _bound_head(self, data: bytes, *, begun: bool) -> None:
         """The head is not whole yet: bounded in bytes and, from its first byte, in time."""
         self._begun += data
         if begun and self._exchange is None:  # else its time begins when the answer is out
@@ -220,17 +220,17 @@ class ServerProtocol(Answers):
     def _head_too_large(self) -> str:
         return f"the request's head is over {self._limits.header_bytes} bytes"
 
-    def _await_body(self, size: int) -> None:
+    def _bound_body(self, size: int) -> None:
         """The body is not whole yet. Time is given for more of it, not for a byte now and then,
         and what is no body (trailers, chunk extensions), which llhttp would collect for ever, is
         bounded as the head is."""
-        body = self._body
+        body = self._request_body
         if not size:
-            self._time_body()
+            self._give_body_time()
         if body is None or body.error is not None:
             return
         if body.size - self._body_timed >= _SLOWEST_BODY * self._limits.body_s:
-            self._time_body()
+            self._give_body_time()
         if body.size > self._body_seen:
             self._body_seen = body.size
             self._head_bytes = 0
@@ -239,9 +239,9 @@ class ServerProtocol(Answers):
             if self._head_bytes > self._limits.header_bytes:
                 self._refuse(431, "too many bytes of the body's framing and none of the body")
 
-    def _time_body(self) -> None:
-        if self._body is not None:
-            self._body_timed = self._body.size
+    def _give_body_time(self) -> None:
+        if self._request_body is not None:
+            self._body_timed = self._request_body.size
         if not self._write_paused:
             self.deadline = monotonic() + self._limits.body_s
 
@@ -262,7 +262,7 @@ class ServerProtocol(Answers):
         if not wants_websocket(exchange) or exchange.http_version != b"1.1":
             return
         frames = ClientFrames(self)
-        exchange.body = self._body = frames
+        exchange.body = self._request_body = frames
         self._reading = UPGRADED
         # It takes the parser's place: no read of any other connection has to ask what it is.
         self._parser = cast(httptools.HttpRequestParser, frames)
@@ -275,7 +275,7 @@ class ServerProtocol(Answers):
         early = exchange.body
         body = RequestBody(self, self._limits.body_bytes, self._limits.replay_bytes)
         body.chunked, body.announced, body.wanted = early.chunked, early.announced, early.wanted
-        exchange.body = self._body = body
+        exchange.body = self._request_body = body
         exchange.t_request_body = None
         self._reading = BODY
         self._parser = httptools.HttpRequestParser(_BodyOnly(self))
