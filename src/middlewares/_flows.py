@@ -97,14 +97,15 @@ class Flow:
             if self._hash is None:
                 self._hash = hashlib.sha256()
             self._hash.update(chunk)
+        if self._held:
+            chunk, self._held = self._held + chunk, b""
+            size = len(chunk)
         if size > self.room:
             chunk = chunk[: self.room]
         if not chunk:
             return
-        if self._held:
-            chunk, self._held = self._held + chunk, b""
         if chunk[-1] in self._last_bytes:
-            chunk = self._hold_back(chunk)
+            chunk = self._hold_back(chunk, cut=size > self.room)
         if self._table is not None and (values := field_values(chunk)):
             found = tuple([self._table.field(value) for value in values])
             self.hide(tuple(dict.fromkeys(self.secrets + found)))
@@ -125,8 +126,9 @@ class Flow:
             self._lost = _QUEUE_FULL
             journal.body_omitted()
 
-    def _hold_back(self, chunk: bytes) -> bytes:
-        """The chunk without the beginning of a secret it may end with."""
+    def _hold_back(self, chunk: bytes, *, cut: bool) -> bytes:
+        """The chunk without the beginning of a secret it may end with. `cut`: at the cap, so that
+        nothing will tell whether it is one: it is left out, and the body ends before it."""
         longest = 0
         for needle in self._needles:
             for length in range(min(len(needle) - 1, len(chunk)), longest, -1):
@@ -135,12 +137,15 @@ class Flow:
                     break
         if not longest:
             return chunk
-        self._held = chunk[-longest:]
+        if cut:
+            self.room -= longest
+        else:
+            self._held = chunk[-longest:]
         return chunk[:-longest]
 
     def outcome(self) -> Body:
         """What is known of the whole body, which has ended."""
-        if self._held:
+        if self._held and self.room:  # else its place is behind what was lost
             self._put(self._kinds[0], len(self._held), self._held)
         digest = self._hash.hexdigest() if self._hash is not None else None
         return self.wire_bytes, digest, self._lost, self._kept
