@@ -12,23 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
+from .endings import CauseName, PhaseName, StateName
+
 SCHEMA_FILE = Path(__file__).with_name("trace.schema.json")
 
-CauseName = Literal[
-    "ok",
-    "upstream_error",
-    "in_stream_error",
-    "client_disconnected",
-    "connect_failed",
-    "tls_failed",
-    "upstream_reset",
-    "upstream_eof",
-    "timeout",
-    "rejected",
-    "shutdown",
-    "crash",
-]
-PhaseName = Literal["request", "connect", "headers", "body", "done"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 HeaderPair = tuple[str, str]
 Milliseconds = Annotated[
@@ -273,7 +260,7 @@ class TraceDocument(Part):
 
     schema_: Literal["llmtap/1"] = Field(alias="schema")
     id: str = Field(pattern="^[0-9A-HJKMNP-TV-Z]{26}$")
-    state: Literal["complete", "recovered"]
+    state: StateName
     summary: Summary
     session: Session
     client: Client

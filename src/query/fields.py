@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import get_args
+
+from ..models.endings import CauseName, PhaseName, StateName
 
 
 class Kind(Enum):
@@ -20,21 +23,9 @@ class Kind(Enum):
     SEARCH = "search"  # words or a phrase in what was said: `column` names the part, or "all"
 
 
-CAUSES = (
-    "ok",
-    "upstream_error",
-    "in_stream_error",
-    "client_disconnected",
-    "connect_failed",
-    "tls_failed",
-    "upstream_reset",
-    "upstream_eof",
-    "timeout",
-    "rejected",
-    "shutdown",
-    "crash",
-)
-PHASES = ("request", "connect", "headers", "body", "done")
+CAUSES: tuple[str, ...] = get_args(CauseName)
+PHASES: tuple[str, ...] = get_args(PhaseName)
+STATES: tuple[str, ...] = get_args(StateName)
 
 
 @dataclass(slots=True, frozen=True)
@@ -93,7 +84,7 @@ _ALL = (
         "state",
         "complete or recovered",
         "state:recovered",
-        ("complete", "recovered"),
+        STATES,
     ),
     Field("error", Kind.TEXT, "error_type", "the error's type", "error:overloaded*"),
     Field("key", Kind.TEXT, "key_label", "the client key's label", "key:alice"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..live.tail import Running
+from ..models.endings import StateName
 from ..record.row import Row
 from ..store.reader import SessionRow
 from ..store.stats import Bucket
@@ -152,7 +153,7 @@ class TraceDocument(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     id: str
-    state: Literal["complete", "recovered"]
+    state: StateName
 
 
 def iso(us: int) -> str:
