@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from operator import attrgetter
@@ -21,6 +21,7 @@ from .tables import (
     LIST_COLUMNS,
     PARTS,
     PLAIN_COLUMNS,
+    ROW_COLUMNS,
     SEQ_STEP,
     TEXT_COLUMNS,
     bin_name,
@@ -31,9 +32,8 @@ MOST_TEXT = 500_000
 tsvector holds a megabyte."""
 _DIGEST_BYTES = 12
 _TEXTS = (*TEXT_COLUMNS, *PLAIN_COLUMNS)
-_COLUMNS = tuple(field.name for field in fields(Row) if field.name != "received_us")
 _BINS = tuple((name, bin_name(name)) for name in BINNED_COLUMNS)
-_values_of = attrgetter(*_COLUMNS)
+_values_of = attrgetter(*ROW_COLUMNS)
 _texts_of = attrgetter(*PARTS)
 _counted_of = attrgetter(*Counted._fields)
 
@@ -71,7 +71,7 @@ class Put:
 
     def columns(self, seq: int) -> dict[str, object]:
         """The row of `records`."""
-        values: dict[str, object] = dict(zip(_COLUMNS, _values_of(self.row), strict=True))
+        values: dict[str, object] = dict(zip(ROW_COLUMNS, _values_of(self.row), strict=True))
         for name in LIST_COLUMNS:
             values[name] = json.dumps(values[name]) if values[name] else "[]"
         for name, bins in _BINS:

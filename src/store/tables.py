@@ -13,8 +13,7 @@ full-text index answer newest first.
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from sqlalchemy import (
     BigInteger,
@@ -35,38 +34,19 @@ from sqlalchemy.types import TypeEngine
 from ..record.row import Row
 
 SEQ_STEP = 1024
-TEXT_COLUMNS = (
-    "id",
-    "state",
-    "provider",
-    "model",
-    "operation",
-    "upstream",
-    "method",
-    "path",
-    "cause",
-    "phase",
-    "error_type",
-    "key_label",
-    "session_id",
-    "parent_id",
-    "client_address",
-    "user_agent",
-)
-"""Filtered as texts, case-insensitive: NOCASE in SQLite, by lower(…) in Postgres."""
+_TYPES = {name: hint for name, hint in get_type_hints(Row).items() if name != "received_us"}
+ROW_COLUMNS = tuple(_TYPES)
+"""The columns of `records` that are a row's own; its time is in `seq`."""
+
+
+def _of(kind: type) -> tuple[str, ...]:
+    return tuple(name for name, hint in _TYPES.items() if hint in (kind, kind | None))
+
+
 PLAIN_COLUMNS = ("file", "error_message", "usage_source", "cost_source", "key_fingerprint")
-WHOLE_COLUMNS = (
-    "status",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "attempts",
-    "request_bytes",
-    "response_bytes",
-)
-FLOAT_COLUMNS = ("duration_ms", "ttft_ms", "overhead_ms", "cost_usd")
+TEXT_COLUMNS = tuple(name for name in _of(str) if name not in PLAIN_COLUMNS)
+"""Filtered as texts, case-insensitive: NOCASE in SQLite, by lower(…) in Postgres."""
+FLOAT_COLUMNS = _of(float)
 BINNED_COLUMNS = (
     *FLOAT_COLUMNS,
     "input_tokens",
@@ -92,15 +72,13 @@ EXACT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def _column(name: str) -> Column[Any]:  # of many kinds
-    kind: TypeEngine[Any]
-    if name in TEXT_COLUMNS:
-        kind = FOLDED
-    elif name in WHOLE_COLUMNS:
+    kind: TypeEngine[Any] = FOLDED if name in TEXT_COLUMNS else EXACT
+    if name in _of(int):
         kind = BigInteger()
     elif name in FLOAT_COLUMNS:
         kind = Float()
-    else:
-        kind = Boolean() if name == "streamed" else EXACT
+    elif name in _of(bool):
+        kind = Boolean()
     return Column(name, kind)
 
 
@@ -109,14 +87,12 @@ def bin_name(name: str) -> str:
     return f"{name}_bin"
 
 
-_ROW_COLUMNS = [field.name for field in fields(Row) if field.name != "received_us"]
-
 records = Table(
     "records",
     metadata,
     Column("seq", BIG, primary_key=True, autoincrement=False),
     Column("digest", LargeBinary, nullable=False),
-    *map(_column, _ROW_COLUMNS),
+    *map(_column, ROW_COLUMNS),
     *(Column(bin_name(name), SmallInteger) for name in BINNED_COLUMNS),
 )
 labels = Table(
