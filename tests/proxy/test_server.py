@@ -64,6 +64,12 @@ def no_leaks(served: Served) -> None:
     assert not served.sweeper._watched
 
 
+async def test_every_layer_of_a_connection_has_slots() -> None:
+    """One without gives each connection a dictionary of more names than share their keys."""
+    protocol, _ = serve(hello).connect()
+    assert not hasattr(protocol, "__dict__")
+
+
 # --- the framing of answers ---
 
 
@@ -596,7 +602,7 @@ async def test_malformed_second_request_lets_the_first_be_answered_and_ends():
     protocol.data_received(request())
     protocol.data_received(b"GARBAGE\r\n\r\n" + request())
     await turns()
-    assert not wire.sent.count(b"400")
+    assert 400 not in statuses(wire.sent)
     assert not wire.closed
     streams.bodies[0].feed(b"1")
     streams.bodies[0].finish()

@@ -12,8 +12,7 @@ One object per connection in three layers, each of which calls only what is belo
     answers     Answers             Response ──▶ bytes out
     connection  ClientConnection    life, deadlines, flow
 
-They are layers of one class because an object each would cost every request their way to each
-other.
+They are layers of one class, not objects of their own: no request pays the way between them.
 """
 
 from .requests import ServerProtocol
