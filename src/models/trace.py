@@ -100,8 +100,7 @@ class Timing(Part):
     finished_ms: Milliseconds | None
     overhead_ms: float | None = Field(
         description="spent in the proxy itself: until the request was handed to the upstream, "
-        "without connecting and without waiting for the client's body, and from the last byte to "
-        "the end"
+        "without connecting and without waiting for the client's body"
     )
     max_gap_ms: float | None = Field(description="longest silence between two chunks")
     output_tokens_per_s: float | None

@@ -76,14 +76,15 @@ def ms(t: float, started: float) -> float:
 
 
 def overhead_ms(finished: Finished, started: float) -> float:
-    """The time spent in the proxy itself: all of it without the waiting for others.
+    """The time spent in the proxy itself before the request was on its way.
 
     Counted: from the head's arrival until the request was handed to the upstream, without
-    connecting and without waiting for the rest of the client's body; and from the last byte handed
-    to the client until the end. The microseconds a chunk takes on its way through cannot be told
-    from the waiting for it and are not in here.
+    connecting and without waiting for the rest of the client's body; all of it where it was never
+    handed on. The microseconds a chunk takes on its way back cannot be told from the waiting for
+    it, nor what comes behind the last one from the waiting for the upstream's end, the client's
+    leaving or a time-out: none of it is in here.
     """
-    end, sent, last = finished.t_finished, finished.t_sent, finished.t_last_byte
+    end, sent = finished.t_finished, finished.t_sent
     out = end if sent is None else sent  # never sent: all of it was ours but the waiting
     own = out - started
     if finished.t_connect_start is not None:
@@ -94,8 +95,6 @@ def overhead_ms(finished: Finished, started: float) -> float:
     body = finished.t_request_body
     if body is not None and body <= out:
         own -= body - started
-    if sent is not None and last is not None:
-        own += end - max(last, sent)
     return int(own * 1_000_000 + 0.5) / 1000 if own > 0.0 else 0.0
 
 
