@@ -104,9 +104,13 @@ def _chunk(text: str, at: int) -> Token:
 
 def _term(text: str, at: int, name: str) -> Token:
     if name.lower() not in FIELDS:
-        hint = f"{did_you_mean(name, FIELDS)} In quotes it is searched for as text"
+        near = did_you_mean(name, FIELDS)
+        hint = f"{near}{'' if near.endswith('?') else '.'} In quotes it is searched for as text"
         raise FilterError(at, f"there is no field '{name}'; {hint}", len(name))
     end = at + len(name) + 1
+    if text[end : end + 1] == "!":
+        right = f"-{FIELDS[name.lower()].example}"
+        raise FilterError(end, f"{name}: not is a - before the field, like {right}")
     values: list[Value] = []
     while True:
         operator = _OPERATOR.match(text, end)

@@ -20,6 +20,7 @@ _DEEPEST = 50
 _CLASS = re.compile(r"([1-9])xx", re.IGNORECASE)
 _OPS = {"": Op.MATCH, "=": Op.MATCH, "<": Op.LT, "<=": Op.LE, ">": Op.GT, ">=": Op.GE}
 _ORDERED = (Kind.NUMBER, Kind.DURATION, Kind.MONEY)
+_SMALL = frozenset(("or", "and", "not"))
 _TIMES = {"since": Op.GE, "until": Op.LT}
 
 
@@ -85,6 +86,7 @@ class _Parser:
     def _one(self) -> Node:
         token = self._take()
         if token.mark is Mark.TERM:
+            self._refuse_small(token)
             return self._term(token)
         if token.mark not in (Mark.NOT, Mark.OPEN):
             raise FilterError(token.position, _missing(token), token.length)
@@ -94,6 +96,17 @@ class _Parser:
         node = Not(self._one()) if token.mark is Mark.NOT else self._group(token)
         self._depth -= 1
         return node
+
+    def _refuse_small(self, token: Token) -> None:
+        """`or` beside a field is meant as OR, and would choose nothing as a word."""
+        word = token.values[0]
+        if token.field or word.quoted or word.text not in _SMALL:
+            return
+        beside = self._tokens[max(self._at - 2, 0) : self._at + 1]
+        if any(other.field for other in beside):
+            big = word.text.upper()
+            hint = f'write {big}; in quotes, "{word.text}", it is searched for'
+            raise FilterError(token.position, hint, token.length)
 
     def _group(self, opened: Token) -> Node:
         node = self._any()

@@ -33,7 +33,7 @@ _DAY_US = 86_400_000_000
 _LONGEST_MS = 3.2e12  # a hundred years
 _LATEST_US = 1 << 52  # in the year 2112; the store's places in time end at twice that
 _WORD = re.compile(r"[^\W_]+")
-_PLAIN = re.compile(r'[^\s"(),<>=][^\s"(),]*')
+_PLAIN = re.compile(r'[^\s"(),<>=!][^\s"(),]*')
 
 
 def read(field: Field, text: str, now_us: int) -> Value:

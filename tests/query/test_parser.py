@@ -101,7 +101,12 @@ def test_it_reads(text: str, tree: Node) -> None:
 @pytest.mark.parametrize(
     ("text", "at", "message"),
     [
-        ("a modle:x", 2, "there is no field 'modle'; did you mean model?"),
+        ("a modle:x", 2, "there is no field 'modle'; did you mean model? In quotes"),
+        ("status:!=200", 7, "status: not is a - before the field, like -status:>=400"),
+        ("model:!gpt*", 6, "model: not is a - before the field, like -model:claude*"),
+        ("status:429 or cause:timeout", 11, 'write OR; in quotes, "or", it is searched for'),
+        ("sea and status:200", 4, "write AND; in quotes"),
+        ("not tool:Bash", 0, "write NOT; in quotes"),
         ("status:>=abc", 7, "status: takes a number like 400, 12k or 1.5M"),
         ("status:>4xx", 7, "status: takes 400 here"),
         ("status:99999999999999999", 7, "status: takes a smaller number"),
@@ -142,6 +147,19 @@ def test_a_mistake_is_told_with_its_place(text: str, at: int, message: str) -> N
     with pytest.raises(FilterError) as caught:
         read(text)
     assert (caught.value.position, caught.value.message[: len(message)]) == (at, message)
+
+
+def test_all_fields_are_named_where_none_is_near() -> None:
+    with pytest.raises(FilterError, match=r"; known are address, .*, upstream[.] In quotes it is"):
+        read("latency:>2s")
+
+
+def test_small_words_between_words_are_searched_for() -> None:
+    words = [field("body", Op.MATCH, word) for word in ("to", "be", "or", "not")]
+    assert read("to be or not") == And(tuple(words))
+    assert read('status:200 "or"') == And(
+        (field("status", Op.MATCH, 200), field("body", Op.MATCH, "or", phrase=True))
+    )
 
 
 def test_carets_stand_below_the_mistake_whatever_was_typed() -> None:
