@@ -46,15 +46,20 @@ def seconds_text(ms: float | None) -> str:
 
 
 def usd_text(usd: float | None) -> str:
-    """`-`, `$0.0123`"""
-    return "-" if usd is None else f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+    """`-`, `$0.0123`, `$12.34`; `<$0.0001` of what is too little to show: it was not free."""
+    if usd is None:
+        return "-"
+    if 0 < usd < 0.0001:
+        return "<$0.0001"
+    return f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
 
 
 def tokens_text(row: Row) -> str:
-    """`1.2k → 345`; `-` where nothing is known."""
+    """`1.2k → 345`, `~1.2k → 345` where they are estimated; `-` where nothing is known."""
     if row.input_tokens is None and row.output_tokens is None:
         return "-"
-    return f"{count_text(row.input_tokens)} → {count_text(row.output_tokens)}"
+    about = "~" if row.usage_source == "estimated" else ""
+    return f"{about}{count_text(row.input_tokens)} → {count_text(row.output_tokens)}"
 
 
 def outcome_cells(row: Row) -> tuple[Cell, Cell]:

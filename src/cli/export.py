@@ -85,8 +85,12 @@ def _opened(output: Path | None) -> Iterator[BinaryIO]:
         sys.stdout.flush()
         yield sys.stdout.buffer
         return
-    output.touch(mode=0o600)
-    with output.open("wb") as file:
+    try:
+        output.touch(mode=0o600)
+        file = output.open("wb")
+    except OSError as error:
+        end(f"{output}: {(error.strerror or str(error)).lower()}; give another --output")
+    with file:
         yield file
 
 

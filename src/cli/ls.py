@@ -21,19 +21,19 @@ from .cells import (
     tokens_text,
     usd_text,
 )
-from .reading import AsJSON, Config, Limit, TraceDir, Words, filter_of, reading
+from .reading import AsJSON, Config, Limit, TraceDir, Words, filter_of, reading, tell_none
 from .screen import Cell, Column, print_table, say_json
 
 _COLUMNS = (
-    Column("time (UTC)"),
+    Column("time (UTC)", least=10, keeps_end=True),
     Column("model", least=8),
     Column("status", right=True),
-    Column("tokens", right=True),
-    Column("ttft", right=True),
-    Column("duration", right=True),
+    Column("tokens", right=True, goes=2),
+    Column("ttft", right=True, goes=4),
+    Column("duration", right=True, goes=3),
     Column("cause", least=6),
-    Column("cost", right=True),
-    Column("id", least=16),
+    Column("cost", right=True, goes=1),
+    Column("id", least=12),
 )
 
 
@@ -72,8 +72,10 @@ def command(
         if as_json:
             for row in shown:
                 say_json({"received_at": iso(row.received_us), **asdict(row)})
-        else:
+        elif shown:
             print_table(_COLUMNS, [_cells(row) for row in shown])
+        else:
+            tell_none(folder)
         if len(chosen) > len(shown):
             print(f"the first {limit}; --limit 0 for all", file=sys.stderr)  # noqa: T201
 

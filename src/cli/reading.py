@@ -80,6 +80,13 @@ def filter_of(words: Sequence[str] | None) -> tuple[Node, str]:
         _end(error.shown(text), BAD_CONFIG)
 
 
+def tell_none(folder: Folder) -> None:
+    """Beside the result, which is empty: a wrong folder looks like a filter that nothing passes."""
+    empty = next(iter(folder.files()), None) is None
+    said = f"there are no traces in {inert_line(str(folder.root))}" if empty else "no trace passes"
+    print(said, file=sys.stderr)  # noqa: T201
+
+
 def _quoted_again(word: str) -> str:
     """`body:"two words"` reaches us without the quotes."""
     found = _QUOTED_BY_SHELL.fullmatch(word)

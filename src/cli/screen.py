@@ -19,11 +19,14 @@ Cell = tuple[str, str]
 
 @dataclass(slots=True, frozen=True)
 class Column:
-    """`right`: numbers. `least`: so short it may become where the terminal is narrow; 0: never."""
+    """`right`: numbers. Where the terminal is narrow: `least`: so short it may become, 0: never;
+    `keeps_end`: by its beginning; `goes`: it is left out, the highest first, 0: never."""
 
     title: str
     right: bool = False
     least: int = 0
+    keeps_end: bool = False
+    goes: int = 0
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
@@ -48,12 +51,39 @@ def _print_rich(
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
-    for column, width in zip(columns, _fitted(columns, widths, console.width), strict=True):
+    kept = _kept(columns, widths, console.width)
+    columns = [columns[index] for index in kept]
+    fitted = _fitted(columns, [widths[index] for index in kept], console.width)
+    for column, width in zip(columns, fitted, strict=True):
         side: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(column.title, justify=side, no_wrap=True, overflow="ellipsis", width=width)
     for row in rows:
-        table.add_row(*(Text(text, style=style) for text, style in row))
+        cells = [row[index] for index in kept]
+        shown = zip(cells, columns, fitted, strict=True)
+        table.add_row(*(Text(_ended(cell[0], *of), style=cell[1]) for cell, *of in shown))
     console.print(table)
+
+
+def _ended(text: str, column: Column, width: int) -> str:
+    """The end of what is too long, where that tells more; else rich cuts it."""
+    too_long = column.keeps_end and len(text) > width > 1
+    return f"…{text[1 - width :]}" if too_long else text
+
+
+def _kept(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
+    """Which columns there is room for: half a number is worse than none."""
+    kept = list(range(len(columns)))
+    while _least_width(columns, widths, kept) > room:
+        going = max(kept, key=lambda index: columns[index].goes)
+        if not columns[going].goes:
+            break
+        kept.remove(going)
+    return kept
+
+
+def _least_width(columns: Sequence[Column], widths: list[int], kept: list[int]) -> int:
+    least = [min(columns[index].least or widths[index], widths[index]) for index in kept]
+    return sum(least) + _GAP * (len(kept) - 1)
 
 
 def _fitted(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:

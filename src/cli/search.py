@@ -12,7 +12,7 @@ from ..query.excerpts import Excerpt, excerpts, searched
 from ..record.row import Row
 from .cells import iso, outcome_cells, time_text
 from .exit_codes import BAD_CONFIG
-from .reading import AsJSON, Config, Limit, TraceDir, Words, filter_of, reading
+from .reading import AsJSON, Config, Limit, TraceDir, Words, filter_of, reading, tell_none
 from .screen import say_json, styled
 
 
@@ -40,12 +40,15 @@ def command(
     with reading(trace_dir, config) as folder:
         from ..query.scanning import scan  # noqa: PLC0415  the providers' forms: not at the start
 
+        number = -1
         for number, hit in enumerate(scan(folder, node)):
             if limit and number == limit:
                 print(f"the first {limit}; --limit 0 for all", file=sys.stderr)  # noqa: T201
                 break
             places = list(excerpts(tests, hit.texts(), each))
             (_say_json if as_json else _say)(hit.row, places)
+        if number < 0 and not as_json:
+            tell_none(folder)
 
 
 def _say(row: Row, places: list[Excerpt]) -> None:

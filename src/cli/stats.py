@@ -16,15 +16,15 @@ from .screen import Cell, Column, print_table, say_json
 
 _FIGURES = (
     Column("requests", right=True),
-    Column("errors", right=True),
-    Column("in", right=True),
-    Column("cached", right=True),
-    Column("out", right=True),
+    Column("errors", right=True, goes=2),
+    Column("in", right=True, goes=1),
+    Column("cached", right=True, goes=5),
+    Column("out", right=True, goes=1),
     Column("cost", right=True),
-    Column("ttft p50", right=True),
-    Column("p95", right=True),
-    Column("duration p50", right=True),
-    Column("p95", right=True),
+    Column("ttft p50", right=True, goes=4),
+    Column("p95", right=True, goes=6),
+    Column("duration p50", right=True, goes=3),
+    Column("p95", right=True, goes=7),
 )
 
 
@@ -59,7 +59,7 @@ def command(
     """Add traces up.
 
     Counts, errors (all that did not end ok), tokens, cost and times, one line a group and one for
-    all. A cost with a + leaves out requests whose price is not known.
+    all. A cost with a + leaves out requests that were not free, but whose price is not known.
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:
@@ -81,8 +81,8 @@ def _last(item: tuple[str | None, Figures]) -> tuple[int, str]:
 
 
 def _cells(figures: Figures) -> list[Cell]:
-    unpriced = "+" if figures.priced < figures.requests else ""
-    cost = usd_text(figures.cost_usd) + unpriced if figures.priced else "-"
+    more = "+" if figures.unpriced else ""
+    cost = usd_text(figures.cost_usd) + more if figures.priced else "-"
     return [
         (str(figures.requests), ""),
         (str(figures.errors), "red" if figures.errors else "dim"),
@@ -104,6 +104,7 @@ def _told(figures: Figures) -> dict[str, object]:
         "cache_read_tokens": figures.cache_read_tokens,
         "cost_usd": round(figures.cost_usd, 9) if figures.priced else None,
         "priced": figures.priced,
+        "unpriced": figures.unpriced,
         "first_at": iso(figures.first_us),
         "last_at": iso(figures.last_us),
         **{f"ttft_ms_p{p}": percentile(figures.ttfts, p) for p in (50, 95, 99)},

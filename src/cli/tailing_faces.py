@@ -28,6 +28,9 @@ from .cells import (
 from .screen import Cell, say, say_json
 
 _MOST_SHOWN = 20
+_NAME_WIDTH = 32
+_BESIDE_NAME = 88
+"""Columns of a finished request's line without its name and its id, with the longest cause."""
 
 
 @contextmanager
@@ -43,12 +46,12 @@ def face(*, as_json: bool) -> Iterator[Face]:
             yield _Terminal(console, screen)
 
 
-def end_spans(row: Row) -> list[Cell]:
+def end_spans(row: Row, name_width: int = _NAME_WIDTH) -> list[Cell]:
     """A finished request on one line."""
     status, cause = outcome_cells(row)
     return [
         (time_text(row.received_us)[11:], "dim"),
-        (f"  {_name(row)[:32]:<32} ", ""),
+        (f"  {_name(row)[:name_width]:<{name_width}} ", ""),
         (f"{status[0]:>3}", status[1]),
         (f" {tokens_text(row):>15}", ""),
         (f" {seconds_text(row.ttft_ms):>7} {seconds_text(row.duration_ms):>7}", ""),
@@ -97,7 +100,7 @@ class _Lines:
     def _say(self, what: str, running: Running, text: str) -> None:
         row = running.row
         at = time_text(row.received_us)[11:]
-        self._line(f"{what:<6} {at}  {_name(row)[:32]:<32} {text}  {row.id}")
+        self._line(f"{what:<6} {at}  {_name(row)[:_NAME_WIDTH]:<{_NAME_WIDTH}} {text}  {row.id}")
 
     def _line(self, text: str) -> None:
         say(text)
@@ -162,7 +165,8 @@ class _Terminal:
         self._console.print(Text(text, style="red"))
 
     def ended(self, hit: Hit) -> None:
-        clean = [(inert_line(text), style) for text, style in end_spans(hit.row)]
+        width = min(max(self._console.width - _BESIDE_NAME, 10), _NAME_WIDTH)
+        clean = [(inert_line(text), style) for text, style in end_spans(hit.row, width)]
         self._console.print(Text.assemble(*clean), no_wrap=True, overflow="ellipsis")
 
     def running(self, all_running: list[Running]) -> None:

@@ -8,11 +8,15 @@ from math import ceil
 
 from .row import Row
 
+_FREE = frozenset({"ok", "upstream_error", "connect_failed", "tls_failed", "rejected"})
+"""Without tokens: of these nothing is charged."""
+
 
 @dataclass(slots=True)
 class Figures:
     """Of the rows of one group. Tokens and `cost_usd` are sums of what is known; `priced`: how many
-    rows have a cost. `errors`: those that ended otherwise than ok. Lists are in milliseconds.
+    rows have a cost, `unpriced`: how many have none and were not free. `errors`: those that ended
+    otherwise than ok. Lists are in milliseconds.
     """
 
     requests: int = 0
@@ -22,6 +26,7 @@ class Figures:
     cache_read_tokens: int = 0
     cost_usd: float = 0.0
     priced: int = 0
+    unpriced: int = 0
     first_us: int = 0
     last_us: int = 0
     durations: list[float] = field(default_factory=list)
@@ -39,10 +44,20 @@ class Figures:
         if row.cost_usd is not None:
             self.cost_usd += row.cost_usd
             self.priced += 1
+        elif _may_cost(row):
+            self.unpriced += 1
         if row.duration_ms is not None:
             self.durations.append(row.duration_ms)
         if row.ttft_ms is not None:
             self.ttfts.append(row.ttft_ms)
+
+
+def _may_cost(row: Row) -> bool:
+    """Tokens whose price nobody knows, or a model that was asked and left before it told of any.
+    What the provider refused, or what never reached it, was free."""
+    if row.input_tokens is not None or row.output_tokens is not None:
+        return True
+    return row.model is not None and row.cause not in _FREE
 
 
 def percentile(values: list[float], percent: float) -> float | None:

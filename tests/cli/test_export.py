@@ -64,3 +64,13 @@ def test_nothing_to_export(session: Session) -> None:
     found = run(session, "model:nothing", "--format", "har")
     assert found.exit_code == 1
     assert "no trace passes" in found.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told_as_the_outputs(
+    session: Session, tmp_path: Path
+) -> None:
+    result = run(session, "--output", str(tmp_path / "none" / "x.jsonl"))
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{tmp_path}/none/x.jsonl: no such file or directory; give another --output\n"
+    )

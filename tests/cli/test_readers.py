@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from typer.testing import CliRunner, Result
 
 from src.cli.root import READERS, build_cli
 from src.query.fields import FIELDS
+from src.record.figures import Figures
 from src.record.folder import Folder
 from tests.record.traces import NOON, Written, answer, chat
+from tests.store.making import make_row
 
 ROOT = Path(__file__).parents[2]
 MINUTE = timedelta(minutes=1)
@@ -187,6 +190,36 @@ def test_stats_of_a_session_are_exact(written: Written) -> None:
     assert (row["duration_ms_p50"], row["duration_ms_p99"]) == (durations[0], durations[1])
     table = run("stats", "--trace-dir", str(written.root)).stdout.splitlines()
     assert table[-1].split()[:3] == ["all", "4", "2"]
+
+
+def test_a_cost_is_complete_where_all_else_was_free() -> None:
+    total = Figures()
+    for cause, tokens, unpriced in [
+        ("upstream_error", None, 0),
+        ("connect_failed", None, 0),
+        ("client_disconnected", None, 1),
+        ("ok", 5, 1),
+        ("ok", None, 0),
+    ]:
+        row = make_row(cause=cause, input_tokens=tokens, output_tokens=None, cost_usd=None)
+        before = total.unpriced
+        total.add(row)
+        assert total.unpriced - before == unpriced, cause
+    models = make_row(model=None, cause="timeout", input_tokens=None, output_tokens=None)
+    total.add(replace(models, cost_usd=None))
+    assert total.unpriced == 2
+
+
+@pytest.mark.parametrize("command", ["ls", "search"])
+def test_nothing_found_is_told_beside_the_result(
+    command: str, written: Written, tmp_path: Path
+) -> None:
+    none = run(command, "nowheresaid", "--trace-dir", str(written.root))
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "no trace passes\n")
+    (tmp_path / "empty").mkdir()
+    empty = run(command, "x", "--trace-dir", str(tmp_path / "empty"))
+    assert empty.stderr == f"there are no traces in {tmp_path}/empty\n"
+    assert run(command, "nowheresaid", "--json", "--trace-dir", str(written.root)).stderr == ""
 
 
 def test_filters_prints_the_whole_language() -> None:
