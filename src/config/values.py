@@ -112,6 +112,15 @@ def _database_url(value: str) -> str:
         raise ValueError("is of no database that is served; write postgresql://host/name")
     if _CONTROL.search(value):
         raise ValueError("holds a control character; check the variable it comes from")
+    try:
+        port = urlsplit(value).port
+    except ValueError:
+        raise ValueError(
+            "is no address; the port is a number to 65535, and @ : / in a password"
+            " are written %40 %3A %2F"
+        ) from None
+    if port == 0:
+        raise ValueError("has port 0; leave it out for 5432")
     return value
 
 

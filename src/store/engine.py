@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 SQLITE_NAME = "records.sqlite"
@@ -20,6 +21,17 @@ _WRITERS = ("cache_size=-262144", "wal_autocheckpoint=16384", "journal_size_limi
 _READERS = ("cache_size=-65536", "mmap_size=2147418112")
 _WRITER_LOCK = 0x6C6C6D746170  # "llmtap": Postgres's advisory lock of whoever writes
 _STEPS = 50_000  # of SQLite's machine, a few milliseconds, between two looks at the clock
+# Options of libpq that addresses from hosters carry: asyncpg reads them in an address, and takes
+# none of them as arguments; of these it has no use for at all.
+_LIBPQ = (
+    *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "passfile"),
+    *("application_name", "options"),
+)
+_UNUSED = ("channel_binding", "connect_timeout", "gssencmode")
+_ARGUMENTS = (
+    *("host", "ssl", "target_session_attrs", "command_timeout"),
+    *("statement_cache_size", "prepared_statement_cache_size"),
+)
 _CANCELED = "57014"  # Postgres: query_canceled, as statement_timeout does
 
 
@@ -44,6 +56,9 @@ def store_url(database_url: str | None, trace_dir: Path) -> URL:
     drivers["postgres"] = drivers["postgresql"]
     if base not in drivers:
         raise StoreError(f"database_url is of {base}; postgresql:// and sqlite:/// are served")
+    known = (*_LIBPQ, *_UNUSED, *_ARGUMENTS)
+    if base != "sqlite" and (unknown := sorted(url.query.keys() - set(known))):
+        raise StoreError(f"database_url has an option that is not known: {unknown[0]}")
     return url.set(drivername=drivers[base])
 
 
@@ -59,13 +74,21 @@ def open_engine(
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, writes, busy_s, query_s)
+    libpq = {name: value for name, value in url.query.items() if name in _LIBPQ}
+    address = URL.create("postgresql", query=libpq).render_as_string()
     engine = create_async_engine(
-        url,
+        url.difference_update_query([*_LIBPQ, *_UNUSED]),
         pool_size=1 if writes else 4,
         max_overflow=0 if writes else 4,
         pool_pre_ping=True,
         hide_parameters=True,  # what was said belongs in no message
-        connect_args={"timeout": _CONNECT_S, "server_settings": {"application_name": "llmtap"}},
+        connect_args={
+            "timeout": _CONNECT_S,
+            "server_settings": (
+                {} if "application_name" in libpq else {"application_name": "llmtap"}
+            ),
+            **({"dsn": address} if libpq else {}),
+        },
     )
     if writes:
         event.listen(engine.sync_engine, "begin", _lock_postgres)
@@ -88,6 +111,7 @@ def _sqlite(url: URL, writes: bool, busy_s: float, query_s: float | None) -> Asy
         hide_parameters=True,  # what was said belongs in no message
     )
 
+    _notice_removal(engine, url.database, writes=writes)
     if query_s is not None:
         _limit_sqlite(engine, query_s)
 
@@ -106,6 +130,36 @@ def _sqlite(url: URL, writes: bool, busy_s: float, query_s: float | None) -> Asy
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _notice_removal(engine: AsyncEngine, database: str | None, *, writes: bool) -> None:
+    """A file that was deleted can still be written, and all of it is lost: connections to it are
+    given up for new ones. A new file is nobody else's to read, wherever it lies."""
+    if not database:
+        return
+
+    if writes:
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def connecting(*_: object) -> None:
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(_: object, record: Any) -> None:  # noqa: ANN401  the pool's
+        record.info["file"] = _identity(database)
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def taken(_: object, record: Any, __: object) -> None:  # noqa: ANN401  the pool's
+        if record.info.get("file") != _identity(database):
+            raise DisconnectionError("the database was removed")
+
+
+def _identity(database: str) -> tuple[int, int] | None:
+    try:
+        found = Path(database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Deadline:

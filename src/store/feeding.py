@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ..utils.logging import set_up_logging
 from . import schema
 from .engine import StoreError, open_engine, store_url
 from .feed import Feed
@@ -35,8 +37,7 @@ class Wanted(Protocol):
 
 async def run(settings: Wanted, say: Callable[[str], None]) -> int:
     """Feed until the input ends; the exit code."""
-    logging.basicConfig(format="%(levelname)-8s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    set_up_logging("info")
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _ended, ended)
     trace_dir = Path(settings.trace_dir)
@@ -48,7 +49,7 @@ async def run(settings: Wanted, say: Callable[[str], None]) -> int:
     feeding = Feeding(Feed(engine, trace_dir), ended, say)
     try:
         await feeding.open(engine)
-        await feeding.until_ended()
+        await feeding.until_ended(engine)
         await feeding.finish(settings.last_s)
     except StoreError as error:
         say(str(error))
@@ -72,11 +73,11 @@ class Feeding:
         self._say = say
         self._failures = 0
 
-    async def open(self, engine: object) -> None:
+    async def open(self, engine: AsyncEngine) -> None:
         """Bring the schema up to date as soon as the database can be reached. Raises StoreError."""
         while not self._ended.is_set():
             try:
-                await schema.upgrade(engine)  # type: ignore[arg-type]  # an AsyncEngine
+                await schema.upgrade(engine)
             except (SQLAlchemyError, OSError) as error:
                 if not self._failures:
                     self._say("away")
@@ -86,10 +87,12 @@ class Feeding:
             self._say("ready")
             return
 
-    async def until_ended(self) -> None:
+    async def until_ended(self, engine: AsyncEngine) -> None:
         """Batch after batch; between them, a look every quarter of a second."""
         while not self._ended.is_set():
             try:
+                if self._failures:  # the database may be another one by now, an empty one
+                    await schema.upgrade(engine)
                 await self._feed.step()
             except (SQLAlchemyError, OSError) as error:
                 await self._failed(error)
@@ -99,7 +102,10 @@ class Feeding:
                 await self._pause(_TICK_S)
 
     async def finish(self, last_s: float) -> None:
-        """What is left, if it can be done in that time; the rest waits for the next start."""
+        """What is left, if it can be done in that time; the rest waits for the next start, and so
+        does all of it where the database is away already."""
+        if self._failures:
+            return
         deadline = asyncio.get_running_loop().time() + last_s
         while asyncio.get_running_loop().time() < deadline:
             try:

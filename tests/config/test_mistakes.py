@@ -39,6 +39,16 @@ FIX = "put auth into middlewares, or give --allow-open"
 NO_GLOB = "is empty or holds blanks at its ends; give a name, or a pattern with *"
 
 ROWS = [
+    # --- store ---
+    Row(
+        "a port that is none",
+        UPSTREAM + "store: {database_url: 'postgresql://u:SECRET@h:99999/x'}\n",
+        c(
+            2,
+            "store.database_url: is no address; the port is a number to 65535, and @ : / in a"
+            " password are written %40 %3A %2F",
+        ),
+    ),
     # --- prices ---
     Row(
         "prices that are none",

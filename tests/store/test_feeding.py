@@ -27,6 +27,7 @@ from tests.store.making import put
 from tests.support.postgres import PostgresServer
 from tests.support.tap import ROOT, LLMTap, settings
 from tests.support.upstream import Upstream
+from tests.support.wire import free_port
 
 BODY = b'{"model":"gpt-4o","messages":[{"role":"user","content":"say pineapple"}]}'
 JSON = [(b"Content-Type", b"application/json")]
@@ -124,6 +125,54 @@ def test_stopping_leaves_no_process_and_no_spool(stored: LLMTap) -> None:
     assert stored.members() == []
     assert set(ids_in(database(stored))) == traced(stored)
     assert list((stored.trace_dir / ".store").glob("*.todo")) == []
+
+
+def test_a_database_that_was_removed_is_made_anew_by_itself(stored: LLMTap) -> None:
+    call_many(stored, 3)
+    wait_until(is_complete(stored, lambda: ids_in(database(stored)), 3))
+    for path in database(stored).parent.glob("records.sqlite*"):
+        path.unlink()
+    later = call_many(stored, 2)
+    wait_until(lambda: set(later) <= set(ids_in(database(stored))), 10)
+    assert database(stored).stat().st_mode & 0o077 == 0
+    index = subprocess.run(
+        [sys.executable, "-m", "src.main", "index", "--trace-dir", str(stored.trace_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    assert b"5 traces" in index.stdout
+    assert is_complete(stored, lambda: ids_in(database(stored)), 5)()
+
+
+def test_a_store_made_by_index_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "config.yaml").write_text(
+        f"upstreams: [{{type: openai}}]\nstore: {{database_url: 'sqlite:///{tmp_path}/x.sqlite'}}\n"
+    )
+    subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"umask 022; exec {sys.executable} -m src.main index -c {tmp_path}/config.yaml",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    assert (tmp_path / "x.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_database_that_is_away_delays_no_stop(start_tap: StartTap, upstream: Upstream) -> None:
+    url = f"postgresql://llmtap:SECRET@127.0.0.1:{free_port()}/none"
+    tap = start_tap(config=settings(upstream.url, store={"database_url": url}, quiet=True))
+    call_many(tap, 2)
+    began = time.monotonic()
+    assert tap.stop() == 0
+    assert time.monotonic() - began < 3, "flush_s are for what can be written"
+    said = tap.output
+    assert "level=warning log=llmtap.store" in said
+    assert "SECRET" not in said
 
 
 def test_several_workers_have_one_feeder(start_tap: StartTap, upstream: Upstream) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from alembic import command
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.engine import Connection
 
 from src.query.fields import FIELDS
@@ -14,12 +15,13 @@ from src.query.tree import And, Op
 from src.query.tree import Test as Asked
 from src.store import schema
 from src.store.binning import bin_of
-from src.store.engine import open_engine, store_url
+from src.store.engine import StoreError, open_engine, store_url
 from src.store.names import Names
 from src.store.reader import Reader
 from src.store.tables import BINNED_COLUMNS, bin_name, labels, records
 from tests.store.making import many
 from tests.store.test_reader import HOUR, chooses, sums_up
+from tests.support.postgres import PostgresServer
 
 BINS = {bin_name(name) for name in BINNED_COLUMNS}
 
@@ -61,3 +63,26 @@ async def test_a_store_of_the_first_schema_keeps_its_rows_and_gets_its_sums(
     assert {row.id for row in page.rows} == wanted
     await reader.close()
     await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?sslmode=prefer",
+        "?sslmode=disable&channel_binding=prefer&connect_timeout=10",
+        "?application_name=mine&prepared_statement_cache_size=0",
+    ],
+)
+async def test_addresses_as_hosters_give_them_are_taken(
+    query: str, shared_postgres: PostgresServer
+) -> None:
+    engine = open_engine(store_url(shared_postgres.url() + query, Path()), writes=False)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+    await engine.dispose()
+
+
+def test_an_option_that_is_not_known_is_refused_in_one_line() -> None:
+    with pytest.raises(StoreError, match=r"^database_url has an option that is not known: foo$"):
+        store_url("postgresql://u:SECRET@h/x?foo=SECRET", Path())
