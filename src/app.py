@@ -98,7 +98,7 @@ class Application:
             try:
                 await asyncio.to_thread(self._feeder.start)
             except (StoreRefusedError, OSError) as error:
-                raise StartError(f"store cannot start: {summarize(error)}") from error
+                raise StartError(f"store cannot start: {error}") from error
         for transport in self._distinct_transports():
             self._started.append(transport)
             await transport.start()

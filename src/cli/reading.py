@@ -43,6 +43,7 @@ CONTEXT = {"ignore_unknown_options": True}
 """
 
 _QUOTED_BY_SHELL = re.compile(r'(-*(?:[A-Za-z_]+:)?)([^\s"():-][^"():]*\s[^"():]*)')
+_SHORT_OPTION = re.compile(r"-[A-Za-z]")
 _KEYWORD = re.compile(r"(?:^|\s)(?:OR|AND|NOT|-\S+)(?:\s|$)")
 
 
@@ -73,6 +74,10 @@ def filter_of(words: Sequence[str] | None) -> tuple[Node, str]:
     for word in arguments:
         if word.startswith("--"):
             raise typer.BadParameter(f"No such option: {word}")
+        if _SHORT_OPTION.fullmatch(word):  # or `-c FILE` would silently leave out what says "c"
+            raise typer.BadParameter(
+                f"No such option: {word}; a word to leave out is -body:{word[1]}"
+            )
     text = " ".join(map(_quoted_again, arguments))
     try:
         return parse(text, time.time_ns() // 1000), text

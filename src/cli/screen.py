@@ -58,9 +58,8 @@ def _print_rich(
         side: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(column.title, justify=side, no_wrap=True, overflow="ellipsis", width=width)
     for row in rows:
-        cells = [row[index] for index in kept]
-        shown = zip(cells, columns, fitted, strict=True)
-        table.add_row(*(Text(_ended(cell[0], *of), style=cell[1]) for cell, *of in shown))
+        shown = zip([row[index] for index in kept], columns, fitted, strict=True)
+        table.add_row(*(Text(_ended(c[0], of, width), style=c[1]) for c, of, width in shown))
     console.print(table)
 
 

@@ -14,6 +14,7 @@ import typer
 from ..record.folder import Folder, TraceFile
 from ..record.row import Document
 from .chosen import chosen, document_of, end
+from .exit_codes import NO_TRACES
 from .reading import Config, TraceDir, reading
 
 Which = Annotated[
@@ -106,7 +107,9 @@ def _print_body(document: Document, side: Side, beside: Path) -> None:
     body = sent(part["body"], beside)
     if body.note is not None:
         print(body.note, file=sys.stderr)  # noqa: T201  beside the result, not in it
-    print_bytes(body.data or b"")
+    if body.data is None:
+        raise typer.Exit(NO_TRACES)
+    print_bytes(body.data)
 
 
 def _print_events(document: Document) -> None:

@@ -21,6 +21,7 @@ log = logging.getLogger("llmtap.store")
 
 REFUSED = 4
 _TICK_S = 0.25
+_BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 _RETRY_S = (0.25, 0.5, 1.0, 2.0)
 
 
@@ -138,4 +139,6 @@ class Feeding:
 def summary(error: Exception) -> str:
     """The first line of what a driver says, without the statement and its values."""
     said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-    return said.splitlines()[0][:200]
+    broken = getattr(getattr(error, "orig", None), "sqlite_errorname", None) in _BROKEN
+    cure = "; move the file away, and run llmtap index" if broken else ""
+    return f"{said.splitlines()[0][:200]}{cure}"

@@ -26,6 +26,8 @@ def talk(document: Mapping[str, Any], *, full: bool = False) -> Iterator[Line]:
     if said.system:
         yield from _part_lines("system", said.system, names, None if full else _SHORT)
     yield from _turns(said.turns, names, full=full)
+    if not said.turns and document["request"]["body"]["kind"] == "omitted":
+        yield from _not_kept("request", document["request"]["body"])
     for number, turn in enumerate(said.answer, 1):
         title = "answer" if len(said.answer) == 1 else f"answer {number}"
         yield from _part_lines(title, turn.parts, names, None if full else _LONG)
@@ -133,13 +135,23 @@ def _argument(value: object) -> str:
     return dump(value)
 
 
+def _not_kept(title: str, body: Mapping[str, Any]) -> Iterator[Line]:
+    """What is in no trace, and why."""
+    yield Line("")
+    reason = (body["truncated"] or {}).get("reason") or "left out of the trace"
+    text = f"── {title}: {body['wire_bytes']:,} bytes, not kept: {reason}"
+    yield Line(inert_line(text), Style.TITLE)
+
+
 def _unanswered(document: Mapping[str, Any], said: Conversation) -> Iterator[Line]:
     """Where no answer can be shown: what there is instead."""
     response = document["response"]
     if said.answer or response is None:
         return
     body = response["body"]
-    if document["stream"] is not None:
+    if body["kind"] == "omitted":
+        yield from _not_kept("answer", body)
+    elif document["stream"] is not None:
         events = counted(len(document["stream"]["events"]), "event")
         yield Line("")
         yield Line(f"── answer: {events} that make no message (--events shows them)", Style.TITLE)

@@ -54,7 +54,11 @@ def not_found() -> Refusal:
 
 def gone() -> Refusal:
     """Only for what whoever asks may see."""
-    return Refusal(410, "gone", "its trace has been deleted; its row goes within a moment")
+    return Refusal(
+        410,
+        "gone",
+        "its trace has been deleted; its row goes within a moment, or with llmtap index where it was not retention",
+    )
 
 
 def bad_filter(error: FilterError) -> Refusal:

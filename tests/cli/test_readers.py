@@ -235,6 +235,9 @@ def test_mistakes_are_told_with_their_place(command: str, written: Written, tmp_
     misspelt = run(command, "--limti", "3")
     assert misspelt.exit_code == 2
     assert "No such option: --limti" in misspelt.stderr
+    short = run(command, "-c", "config.yaml")
+    assert short.exit_code == 2
+    assert "No such option: -c; a word to leave out is -body:c" in short.stderr
     nowhere = run(command, "x", "--trace-dir", str(tmp_path / "none"))
     assert nowhere.exit_code == 1
     assert (

@@ -163,6 +163,26 @@ def test_a_store_made_by_index_is_nobody_elses_to_read(tmp_path: Path) -> None:
     assert (tmp_path / "x.sqlite").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_is_no_database_is_told_with_its_cure(tmp_path: Path) -> None:
+    (tmp_path / "x.sqlite").write_text("nonsense, and more than the hundred bytes of a header" * 9)
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "config.yaml").write_text(
+        f"upstreams: [{{type: openai}}]\nstore: {{database_url: 'sqlite:///{tmp_path}/x.sqlite'}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "src.main", "index", "-c", str(tmp_path / "config.yaml")],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "the store cannot be written: file is not a database;"
+        " move the file away, and run llmtap index\n"
+    )
+
+
 def test_a_database_that_is_away_delays_no_stop(start_tap: StartTap, upstream: Upstream) -> None:
     url = f"postgresql://llmtap:SECRET@127.0.0.1:{free_port()}/none"
     tap = start_tap(config=settings(upstream.url, store={"database_url": url}, quiet=True))
@@ -278,6 +298,8 @@ def test_r101_a_newer_schema_refuses_with_one_line(
     said = stored.output
     assert "schema 9999, which is newer than this llmtap knows" in said
     assert "Traceback" not in said
+    assert "store cannot start: the store has schema 9999" in said
+    assert "mend it there" not in said, "there is no code of the user's to mend"
     reader = Reader(open_engine(store_url(None, stored.trace_dir), writes=False))
     with pytest.raises(StoreError, match="newer"):
         asyncio.run(reader.check())

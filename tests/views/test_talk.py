@@ -119,3 +119,16 @@ def test_nothing_of_a_trace_moves_the_cursor() -> None:
         text = shown(trace, full=full)
         assert "\\x1b[2J" in text
         assert not set(text) & set("\x1b\x9b\u202e\r\x07")
+
+
+def test_what_was_archived_is_told_as_not_kept() -> None:
+    trace = asking({})
+    gone = {"reason": "older than keep_bodies_days", "kept_bytes": 0}
+    for side in ("request", "response"):
+        trace[side]["body"] |= {"kind": "omitted", "value": None, "truncated": gone}
+        trace[side]["body"]["wire_bytes"] = 1234
+    text = shown(trace)
+    assert "── request: 1,234 bytes, not kept: older than keep_bodies_days" in text
+    assert "── answer: 1,234 bytes, not kept: older than keep_bodies_days" in text
+    assert "--raw" not in text
+    assert "--events" not in text
