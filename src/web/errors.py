@@ -57,7 +57,7 @@ def gone() -> Refusal:
     return Refusal(
         410,
         "gone",
-        "its trace has been deleted; its row goes within a moment, or with llmtap index where it was not retention",
+        "its trace was deleted; its row goes, too, at the latest by llmtap index",
     )
 
 
