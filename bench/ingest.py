@@ -5,6 +5,7 @@ the upstream and the load the other. Then: do the rows keep up with the traces? 
 stderr, the figures to stdout. Needs wrk and a C compiler.
 
 With `--rate` so many requests a second instead: how far behind are the rows when the load ends?
+With `--own-core` the feeder has the load's core, which is free once the load has ended.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def main() -> int:
                 at = folder / f"{number}-{store is not None}"
                 at.mkdir()
                 script = _paced(at, options.rate) if options.rate else _WORDS
-                pair[store is not None] = _round(upstream, store, at, options.seconds, script)
+                seconds, own_core = options.seconds, options.own_core
+                pair[store is not None] = _round(upstream, store, at, seconds, script, own_core)
             rounds.append((pair[False], pair[True]))
         _print(rounds)
     return 0
@@ -83,6 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rate", type=int, help="requests/s; else as many as it can")
+    parser.add_argument("--own-core", action="store_true", help="the feeder on the other core")
     parser.add_argument("--postgres", action="store_true", help="in a server of its own")
     return parser.parse_args()
 
@@ -103,11 +106,18 @@ def _paced(folder: Path, rate: int) -> Path:
 
 
 def _round(
-    upstream: Upstream, store: Mapping[str, str] | None, at: Path, seconds: float, script: Path
+    upstream: Upstream,
+    store: Mapping[str, str] | None,
+    at: Path,
+    seconds: float,
+    script: Path,
+    own_core: bool,
 ) -> Round:
     tap = Tap(upstream.port, traced=True, store=store)
     tap.start(at)
     try:
+        if own_core:
+            _move_feeder(tap)
         began = time.monotonic()
         load = wrk(tap.port, _CONNECTIONS, seconds, script)
         found = Round(load.per_s, load.failed, 0, traces.count(tap.traces), 0.0)
@@ -118,6 +128,13 @@ def _round(
         tap.stop()
     print(f"  {found}", file=sys.stderr, flush=True)
     return found
+
+
+def _move_feeder(tap: Tap) -> None:
+    for pid in tap.process.pids():
+        if b"store.feeder" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {LOAD_CORE})
 
 
 def _wait(

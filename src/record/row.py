@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from .conversation import Conversation, answer_of
+from .parts import Turn
 from .reading import array, mapping
 from .texts import tools_called
 
@@ -66,8 +67,9 @@ class Row:
     tools: tuple[str, ...]
 
 
-def row_of(document: Document, file: str) -> Row:
-    """The row of a trace. Raises KeyError, TypeError or ValueError for what is no trace."""
+def row_of(document: Document, file: str, answer: tuple[Turn, ...] | None = None) -> Row:
+    """The row of a trace; `answer` as `answer_of` gives it, where that was asked already. Raises
+    KeyError, TypeError or ValueError for what is no trace."""
     summary, usage, cost = document["summary"], document["usage"], document["cost"] or {}
     client, session, timing = document["client"], document["session"], document["timing"]
     request, response, error = document["request"], document["response"], document["error"] or {}
@@ -110,20 +112,20 @@ def row_of(document: Document, file: str) -> Row:
         request_bytes=(request["body"] or {}).get("wire_bytes") or 0,
         response_bytes=((response or {}).get("body") or {}).get("wire_bytes") or 0,
         tags=tuple(document["tags"]),
-        tools=_tools(document),
+        tools=_tools(document, answer_of(document) if answer is None else answer),
     )
 
 
 def keep_tools(document: dict[str, Any]) -> None:
     """Leave the names of the called tools in `ext`, under the name of the middleware that traces:
     `row_of` finds them there when the answer is gone."""
-    if tools := _tools(document):
+    if tools := _tools(document, answer_of(document)):
         document["ext"]["trace"] = {**mapping(document["ext"].get("trace")), "tools": list(tools)}
 
 
-def _tools(document: Document) -> tuple[str, ...]:
+def _tools(document: Document, answer: tuple[Turn, ...]) -> tuple[str, ...]:
     kept = array(mapping(mapping(document.get("ext")).get("trace")).get("tools"))
-    called = tools_called(Conversation(answer=answer_of(document)))
+    called = tools_called(Conversation(answer=answer))
     return called or tuple(name for name in kept if isinstance(name, str))
 
 

@@ -19,6 +19,8 @@ from .feed import Feed
 
 log = logging.getLogger("llmtap.store")
 
+AWAY = (SQLAlchemyError, OSError, UnicodeError)
+"""A database that cannot be had just now; a host whose name is none is a UnicodeError."""
 REFUSED = 4
 _TICK_S = 0.25
 _BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
@@ -79,7 +81,7 @@ class Feeding:
         while not self._ended.is_set():
             try:
                 await schema.upgrade(engine)
-            except (SQLAlchemyError, OSError) as error:
+            except AWAY as error:
                 if not self._failures:
                     self._say("away")
                 await self._failed(error)
@@ -95,7 +97,7 @@ class Feeding:
                 if self._failures:  # the database may be another one by now, an empty one
                     await schema.upgrade(engine)
                 await self._feed.step()
-            except (SQLAlchemyError, OSError) as error:
+            except AWAY as error:
                 await self._failed(error)
                 continue
             self._recovered()
@@ -112,7 +114,7 @@ class Feeding:
             try:
                 if not await self._feed.step():
                     return
-            except (SQLAlchemyError, OSError):
+            except AWAY:
                 self._feed.forget()
                 await asyncio.sleep(_RETRY_S[0])
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from . import schema
 from .engine import StoreError, open_engine, store_url
-from .feed import BATCH_ROWS, load
-from .feeding import summary
-from .items import Drop, Item
+from .feeding import AWAY, summary
+from .items import Drop
+from .loading import BATCH_ROWS, Loaded, load_some
 from .tables import records
 from .writing import Writer
 
@@ -47,7 +46,7 @@ async def index(trace_dir: Path, database_url: str | None, progress: Progress) -
     try:
         await schema.upgrade(engine)
         return await _Indexing(engine, trace_dir, progress).run()
-    except (SQLAlchemyError, OSError) as error:
+    except AWAY as error:
         raise StoreError(f"the store cannot be written: {summary(error)}") from error
     finally:
         await engine.dispose()
@@ -64,25 +63,23 @@ class _Indexing:
     async def run(self) -> Indexed:
         began = time.monotonic()
         files = list(trace_files(self._trace_dir))
-        for start in range(0, len(files), BATCH_ROWS):
-            await self._batch(files[start : start + BATCH_ROWS])
-            done = self._done.files
-            self._progress(done, len(files), done / max(time.monotonic() - began, 1e-3))
+        start = 0
+        while start < len(files):
+            some = [(file, False) for file in files[start : start + BATCH_ROWS]]
+            loaded = await asyncio.to_thread(load_some, self._trace_dir, some)
+            await self._write(loaded)
+            start += loaded.taken
+            self._progress(start, len(files), start / max(time.monotonic() - began, 1e-3))
         await self._remove_gone()
         return self._done
 
-    async def _batch(self, files: list[str]) -> None:
-        items = await asyncio.to_thread(self._load, files)
-        written, _ = await self._writer.apply(items)
+    async def _write(self, loaded: Loaded) -> None:
+        written, _ = await self._writer.apply(loaded.items)
         done = self._done
-        done.files += len(files)
-        done.unread += len(files) - len(items)
+        done.files += loaded.taken
+        done.unread += loaded.taken - len(loaded.items)
         done.written += written
-        done.same += len(items) - written
-
-    def _load(self, files: list[str]) -> list[Item]:
-        loaded = (load(self._trace_dir, file)[0] for file in files)
-        return [item for item in loaded if item is not None]
+        done.same += len(loaded.items) - written
 
     async def _remove_gone(self) -> None:
         """Looked up one by one, not in the list made before: traces have come since."""

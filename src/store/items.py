@@ -69,6 +69,11 @@ class Put:
         spread = int.from_bytes(blake2b(self.id.encode(), digest_size=2).digest(), "big")
         return self.row.received_us * SEQ_STEP + spread % SEQ_STEP
 
+    @cached_property
+    def squeezed(self) -> bytes:
+        """The texts as SQLite keeps them."""
+        return zlib.compress(orjson.dumps(self.parts), 1)
+
     def columns(self, seq: int) -> dict[str, object]:
         """The row of `records`."""
         values: dict[str, object] = dict(zip(ROW_COLUMNS, _values_of(self.row), strict=True))
@@ -134,12 +139,7 @@ def bounded(text: str) -> str:
     return text if len(text) <= MOST_TEXT else f"{text[:half]} {text[-half:]}"
 
 
-def squeezed(parts: tuple[str, ...]) -> bytes:
-    """Texts as SQLite keeps them."""
-    return zlib.compress(orjson.dumps(parts), 1)
-
-
 def unsqueezed(data: bytes) -> list[str]:
-    """`squeezed` undone."""
+    """`Put.squeezed` undone."""
     parts: list[str] = orjson.loads(zlib.decompress(data))
     return parts

@@ -15,7 +15,7 @@ from sqlalchemy import Row as Result
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .items import Drop, Item, Put, squeezed, unsqueezed
+from .items import Drop, Item, Put, unsqueezed
 from .names import Names
 from .rollups import SUMMED, Change
 from .summing import add_up
@@ -101,7 +101,7 @@ class Writer:
         members = [row for put, seq in pairs for row in put.labels(seq)]
         if members:
             await connection.execute(insert(labels), members)
-        said = [(seq, put.parts) for put, seq in pairs if any(put.parts)]
+        said = [(seq, put) for put, seq in pairs if any(put.parts)]
         if said and self._sqlite:
             await _say_sqlite(connection, said)
         elif said:
@@ -150,11 +150,9 @@ _TOLD = f"(said, rowid, {_COLUMNS}) VALUES ('delete', :seq, {_VALUES})"
 _FORGET = text(f"INSERT INTO said{_TOLD}")
 
 
-async def _say_sqlite(
-    connection: AsyncConnection, said: Sequence[tuple[int, tuple[str, ...]]]
-) -> None:
-    await connection.execute(_SAY, [_named(seq, parts) for seq, parts in said])
-    rows = [{"seq": seq, "squeezed": squeezed(parts)} for seq, parts in said]
+async def _say_sqlite(connection: AsyncConnection, said: Sequence[tuple[int, Put]]) -> None:
+    await connection.execute(_SAY, [_named(seq, put.parts) for seq, put in said])
+    rows = [{"seq": seq, "squeezed": put.squeezed} for seq, put in said]
     await connection.execute(insert(squeezed_texts), rows)
 
 
@@ -172,15 +170,14 @@ def _named(seq: int, parts: Sequence[str]) -> dict[str, object]:
     return {"seq": seq, **dict(zip(PARTS, parts, strict=True))}
 
 
-async def _say_postgres(
-    connection: AsyncConnection, said: Sequence[tuple[int, tuple[str, ...]]]
-) -> None:
+async def _say_postgres(connection: AsyncConnection, said: Sequence[tuple[int, Put]]) -> None:
     """Words alone, apart by blanks: Postgres's parser would take `src/main.py` for one word."""
     vectors = {part: func.to_tsvector("simple", bindparam(f"{part}_")) for part in PARTS}
     query = insert(tsvector_texts).values(seq=bindparam("seq_"), **vectors)
     rows: list[dict[str, object]] = []
-    for seq, parts in said:
-        words = {f"{part}_": _WORDS.sub(" ", said) for part, said in zip(PARTS, parts, strict=True)}
+    for seq, put in said:
+        pairs = zip(PARTS, put.parts, strict=True)
+        words = {f"{part}_": _WORDS.sub(" ", text) for part, text in pairs}
         rows.append({"seq_": seq, **words})
     await connection.execute(query, rows)
 
