@@ -48,7 +48,7 @@ class Percentiles(NamedTuple):
     """Milliseconds, within 2%; None where nothing is known."""
 
     p50: float | None
-    p90: float | None
+    p95: float | None
     p99: float | None
 
 
@@ -143,12 +143,12 @@ def _flat(counts: Mapping[int, int]) -> array[int]:
 
 
 def _percentiles(flat: array[int]) -> Percentiles:
-    """p50, p90, p99 of a histogram, each the nearest rank's bin."""
+    """p50, p95, p99 of a histogram, each the nearest rank's bin."""
     if not flat:
         return Percentiles(None, None, None)
     seen = list(accumulate(flat[1::2]))
     total = seen[-1]
-    p50, p90, p99 = (
-        _value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in (0.5, 0.9, 0.99)
+    p50, p95, p99 = (
+        _value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in (0.5, 0.95, 0.99)
     )
-    return Percentiles(p50, p90, p99)
+    return Percentiles(p50, p95, p99)

@@ -90,7 +90,7 @@ class Percentiles(Answer):
     """Milliseconds, within 2%."""
 
     p50: float | None
-    p90: float | None
+    p95: float | None
     p99: float | None
 
 
