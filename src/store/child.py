@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import select
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+from ..utils.modules import as_program
 
 log = logging.getLogger("llmtap.store")
 
@@ -68,7 +69,7 @@ class FeederProcess:
         return True
 
     def _spawn(self) -> None:
-        name, environment = _module()
+        name, environment = as_program("store.feeder")
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-P", "-m", name],
             stdin=subprocess.PIPE,
@@ -118,12 +119,3 @@ class FeederProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-
-
-def _module() -> tuple[str, dict[str, str]]:
-    """The feeder's module by the name of the folder this package lies in, and an environment in
-    which that name can be imported: in a bare checkout (`src`), an editable install, a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    path = [str(package.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
-    return f"{package.name}.store.feeder", environment

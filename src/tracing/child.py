@@ -20,6 +20,8 @@ import threading
 import time
 from pathlib import Path
 
+from ..utils.modules import as_program
+
 log = logging.getLogger("llmtap.tracing")
 
 MESSAGE = struct.Struct("=cI")
@@ -67,7 +69,7 @@ class RecorderProcess:
         theirs, ours = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
         os.set_blocking(ours, False)
         fds = {"pipe_fd": theirs, "page_fd": self._page_fd, "lock_fd": self._lock_fd}
-        name, environment = _module()
+        name, environment = as_program("tracing.recorder")
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 # -P: a folder of the same name where the user stands must not be imported.
@@ -208,12 +210,3 @@ class RecorderProcess:
 
 def _secret_message(number: int, texts: bytes) -> bytes:
     return MESSAGE.pack(b"S", SECRET.size + len(texts)) + SECRET.pack(number) + texts
-
-
-def _module() -> tuple[str, dict[str, str]]:
-    """The recorder's module by the name of the folder this package lies in, and an environment in
-    which that name can be imported: in a bare checkout (`src`), an editable install, a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    path = [str(package.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
-    return f"{package.name}.tracing.recorder", environment

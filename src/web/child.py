@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -13,8 +12,8 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
+from ..utils.modules import as_program
 from .settings import WebProcessSettings
 
 log = logging.getLogger("llmtap.web")
@@ -59,7 +58,7 @@ class WebProcess:
             sock.close()
 
     def _spawned(self) -> subprocess.Popen[bytes]:
-        name, environment = _module()
+        name, environment = as_program("web.server")
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             # -P: a folder of the same name where the user stands must not be imported.
             [sys.executable, "-P", "-m", name],
@@ -97,12 +96,3 @@ def _close_input(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError):
             process.stdin.close()
-
-
-def _module() -> tuple[str, dict[str, str]]:
-    """The web process's module by the name of the folder this package lies in, and an environment
-    in which that name can be imported: in a bare checkout (`src`), an editable install, a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    path = [str(package.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
-    return f"{package.name}.web.server", environment
