@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .. import __version__
 from ..config.providers import provider
@@ -43,6 +44,8 @@ def facts(settings: Settings, url: str) -> list[tuple[str, str]]:
         found += [("client", line) for line in setup.splitlines()]
     if any(spec.name == "trace" for spec in settings.middlewares):
         found.append(("traces", f"{_near(settings.trace_dir)}/"))
+    if settings.store is not None:
+        found.append(("store", _store(settings)))
     return [*found, ("chain", chain_of(settings))]
 
 
@@ -69,6 +72,15 @@ def _near(folder: Path) -> str:
     """`./traces` where it lies below the current folder."""
     here = Path.cwd()
     return f"./{folder.relative_to(here)}" if folder.is_relative_to(here) else str(folder)
+
+
+def _store(settings: Settings) -> str:
+    """Where the rows are; of an address neither its user nor its options."""
+    url = settings.store.database_url if settings.store is not None else None
+    if url is None:
+        return f"{_near(settings.trace_dir)}/.store/ (SQLite)"
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _print_block(lines: list[tuple[str, str]]) -> None:

@@ -100,3 +100,23 @@ def test_a_bind_beyond_this_machine_is_a_warning_even_when_quiet(
 )
 def test_what_is_this_machine_only(host: str, ours: bool) -> None:
     assert is_loopback(host) is ours
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("{}", "./traces/.store/ (SQLite)"),
+        (
+            "{database_url: 'postgresql://me:canary@db:5432/taps?application_name=canary'}",
+            "postgresql://db:5432/taps",
+        ),
+    ],
+)
+def test_it_says_where_the_store_is_and_not_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(f"upstreams: [{{type: openai}}]\nstore: {store}\n")
+    lines = facts(load_settings({}, {}).settings, "http://127.0.0.1:3000")
+    assert ("store", said) in lines
+    assert "canary" not in str(lines)
