@@ -25,8 +25,8 @@ _PICO = 10**12
 _NO_CAUSE = "ok"
 
 
-def bin_of(value_ms: float) -> int:
-    """The histogram's bin of a value in milliseconds."""
+def _place_of(value_ms: float) -> int:
+    """The histogram's bin of a value in milliseconds, the nearest; `binning` has other ones."""
     return round(log(value_ms) * _PER_LOG - _LOG_LEAST) if value_ms > _LEAST_MS else 0
 
 
@@ -84,10 +84,10 @@ class Figures:
             sums[7] += sign * round(cost * _PICO)
             sums[8] += sign
         if duration is not None:
-            place = bin_of(duration)
+            place = _place_of(duration)
             self.durations[place] = self.durations.get(place, 0) + sign
         if ttft is not None:
-            place = bin_of(ttft)
+            place = _place_of(ttft)
             self.ttfts[place] = self.ttfts.get(place, 0) + sign
 
     def merge(self, other: Figures) -> None:
