@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
@@ -71,7 +70,7 @@ def command(
         shown = chosen[: limit or None]
         if as_json:
             for row in shown:
-                say_json({"received_at": iso(row.received_us), **asdict(row)})
+                say_json({"received_at": iso(row.received_us), **row._asdict()})
         elif shown:
             print_table(_COLUMNS, [_cells(row) for row in shown])
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from rich.console import Console
 from rich.live import Live as LiveScreen
@@ -121,7 +120,7 @@ class _JSON:
 
     def ended(self, hit: Hit) -> None:
         row = hit.row
-        say_json({"event": "end", "received_at": iso(row.received_us), **asdict(row)})
+        say_json({"event": "end", "received_at": iso(row.received_us), **row._asdict()})
         sys.stdout.flush()
 
     def running(self, all_running: list[Running]) -> None:

@@ -164,7 +164,7 @@ def _row(live: Live) -> Row:
     opened = live.opened
     name, _, _, kind = opened.upstream
     agents = [value for name, value in opened.headers if name.lower() == b"user-agent"]
-    nothing = dict.fromkeys(Row.__slots__)
+    nothing = dict.fromkeys(Row._fields)
     told: dict[str, object] = {
         "id": opened.id,
         "received_us": opened.received_ns // 1000,

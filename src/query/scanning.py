@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from ..record.conversation import conversation_of
+from ..record.conversation import said_in
 from ..record.folder import Folder
 from ..record.narrowing import narrowed
 from ..record.row import Row
@@ -28,7 +28,7 @@ class Hit:
     @cached_property
     def said(self) -> Texts:
         """What was said, part by part."""
-        return texts_of(conversation_of(loads(self._data)))
+        return texts_of(said_in(loads(self._data)))
 
     def texts(self) -> Texts:
         """As `said`, for matchers."""

@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .forms import blocks, chat, contents, messages, prompts, responses
 from .parts import Conversation, Part, PartKind, Tool, Turn
 from .reading import Json, dump, loads, mapping, text
 
-__all__ = ["Conversation", "Part", "PartKind", "Tool", "Turn", "answer_of", "conversation_of"]
+__all__ = [
+    "Conversation",
+    "Part",
+    "PartKind",
+    "Tool",
+    "Turn",
+    "answer_of",
+    "conversation_of",
+    "said_in",
+]
 
 _NESTED = ("generationConfig", "generation_config", "options")
 _VECTORS = frozenset({"embeddings", "embed_content", "batch_embed_contents", "models"})
@@ -42,20 +51,31 @@ _PROMPTS = _Form(prompts.conversation, frozenset({"system", "images", *prompts.I
 
 def conversation_of(document: Mapping[str, Any]) -> Conversation:
     """What was asked and answered, of a parsed trace. Never raises on what bodies hold."""
-    request = mapping(document.get("request"))
-    body = body_value(request.get("body"))
+    body = _asked(document)
+    said = _said(document, body)
+    if not isinstance(body, dict):
+        return said
+    form = _form_of(body, _operation(document))
+    tools = form.tools(body.get("tools", body.get("functions")))
+    return replace(said, tools=tools, parameters=_parameters(body, form.fields))
+
+
+def said_in(document: Mapping[str, Any]) -> Conversation:
+    """The same without the tools offered and the parameters, which may be most of a request."""
+    return _said(document, _asked(document))
+
+
+def _said(document: Mapping[str, Any], body: object | None) -> Conversation:
+    answer = answer_of(document)
     if not isinstance(body, dict):
         unread = Turn("user", (Part("other", dump(body)),))
-        return Conversation(turns=() if body is None else (unread,), answer=answer_of(document))
-    form = _form_of(body, _operation(document))
-    system, turns = form.read(body)
-    return Conversation(
-        system,
-        turns,
-        form.tools(body.get("tools", body.get("functions"))),
-        answer_of(document),
-        _parameters(body, form.fields),
-    )
+        return Conversation(turns=() if body is None else (unread,), answer=answer)
+    system, turns = _form_of(body, _operation(document)).read(body)
+    return Conversation(system, turns, answer=answer)
+
+
+def _asked(document: Mapping[str, Any]) -> object | None:
+    return body_value(mapping(document.get("request")).get("body"))
 
 
 def answer_of(document: Mapping[str, Any]) -> tuple[Turn, ...]:

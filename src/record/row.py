@@ -6,9 +6,8 @@ Made from the document alone, so that an index of rows can be made again at any 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from .conversation import Conversation, answer_of
 from .parts import Turn
@@ -18,9 +17,8 @@ from .texts import tools_called
 Document = Mapping[str, Any]  # a parsed trace, of this version of the schema or a later one
 
 
-@dataclass(slots=True, frozen=True)
-class Row:
-    """One finished exchange. None is unknown, 0 is zero.
+class Row(NamedTuple):
+    """One finished exchange. None is unknown, 0 is zero. A tuple: there are many of them.
 
     `received_us`: microseconds since 1970, UTC. `file`: the trace's path below the trace folder,
     with slashes. `*_ms` are milliseconds, `cost_usd` US dollars, `*_bytes` bytes on the wire.

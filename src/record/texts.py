@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .parts import Conversation, Part, PartKind
 
 _SAID: tuple[PartKind, ...] = ("text", "refusal", "image", "other")
 
 
-@dataclass(slots=True, frozen=True)
-class Texts:
+class Texts(NamedTuple):
     """Parts are apart by a line's end. `messages`: the request's, whoever's; `answer`: what this
     request was answered, without thinking and calls, which stand with the request's own."""
 

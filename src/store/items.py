@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import zlib
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import orjson
@@ -19,12 +17,10 @@ from .figures import Counted
 from .tables import (
     BINNED_COLUMNS,
     LIST_COLUMNS,
-    PARTS,
     PLAIN_COLUMNS,
     ROW_COLUMNS,
     SEQ_STEP,
     TEXT_COLUMNS,
-    bin_name,
 )
 
 MOST_TEXT = 500_000
@@ -32,64 +28,60 @@ MOST_TEXT = 500_000
 tsvector holds a megabyte."""
 _DIGEST_BYTES = 12
 _TEXTS = (*TEXT_COLUMNS, *PLAIN_COLUMNS)
-_BINS = tuple((name, bin_name(name)) for name in BINNED_COLUMNS)
-_values_of = attrgetter(*ROW_COLUMNS)
-_texts_of = attrgetter(*PARTS)
+_LISTS = tuple((name, ROW_COLUMNS.index(name)) for name in LIST_COLUMNS)
+_values_of = itemgetter(*map(Row._fields.index, ROW_COLUMNS))
+_binned_of = attrgetter(*BINNED_COLUMNS)
 _counted_of = attrgetter(*Counted._fields)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, frozen=True)
 class Put:
-    """A trace that is there."""
+    """A trace that is there. `parts`: the texts as they are indexed, in the order of `PARTS`;
+    `digest` tells whether anything has changed. Hot: once per exchange."""
 
     row: Row
     texts: Texts
+    parts: tuple[str, ...] = field(init=False)
+    digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "row", _clean_row(self.row))
+        row, parts = self.row, tuple(self.texts)
+        told = _written(row, parts)
+        if told is None or b"\\u0000" in told:  # a NUL, or so it seems
+            row, parts = _clean_row(row), tuple(map(clean, parts))
+            told = _written(row, parts) or repr((row, parts)).encode()
+        if max(map(len, parts)) > MOST_TEXT:
+            parts = tuple(map(bounded, parts))
+        object.__setattr__(self, "row", row)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "digest", blake2b(told, digest_size=_DIGEST_BYTES).digest())
 
     @property
     def id(self) -> str:
         """The trace's."""
         return self.row.id
 
-    @cached_property
-    def parts(self) -> tuple[str, ...]:
-        """The texts as they are indexed, in the order of `PARTS`."""
-        return tuple(bounded(clean(text)) if text else "" for text in _texts_of(self.texts))
-
-    @cached_property
-    def digest(self) -> bytes:
-        """Tells whether anything has changed."""
-        told = repr((self.row.received_us, _values_of(self.row), self.parts))
-        return blake2b(told.encode(), digest_size=_DIGEST_BYTES).digest()
-
     def first_seq(self) -> int:
         """Where it belongs in time; the next free one is taken where another row is there."""
         spread = int.from_bytes(blake2b(self.id.encode(), digest_size=2).digest(), "big")
         return self.row.received_us * SEQ_STEP + spread % SEQ_STEP
 
-    @cached_property
-    def squeezed(self) -> bytes:
-        """The texts as SQLite keeps them."""
-        return zlib.compress(orjson.dumps(self.parts), 1)
+    def columns(self, seq: int) -> tuple[object, ...]:
+        """The row of `records`, in the order of its columns."""
+        row = self.row
+        values = [seq, self.digest, *_values_of(row)]
+        for name, at in _LISTS:
+            members = getattr(row, name)
+            values[2 + at] = json.dumps(members) if members else "[]"
+        return (*values, *map(bin_of, _binned_of(row)))
 
-    def columns(self, seq: int) -> dict[str, object]:
-        """The row of `records`."""
-        values: dict[str, object] = dict(zip(ROW_COLUMNS, _values_of(self.row), strict=True))
-        for name in LIST_COLUMNS:
-            values[name] = json.dumps(values[name]) if values[name] else "[]"
-        for name, bins in _BINS:
-            values[bins] = bin_of(values[name])  # type: ignore[arg-type]  # these are numbers
-        values["seq"], values["digest"] = seq, self.digest
-        return values
-
-    def labels(self, seq: int) -> list[dict[str, object]]:
+    def labels(self, seq: int) -> list[tuple[object, ...]]:
         """The rows of `labels`."""
         return [
-            {"kind": kind, "value": value, "seq": seq}
+            (kind, value, seq)
             for name, kind in LIST_COLUMNS.items()
-            for value in {member.lower(): member for member in getattr(self.row, name)}.values()
+            if (members := getattr(self.row, name))
+            for value in {member.lower(): member for member in members}.values()
         ]
 
     def counted(self) -> Counted:
@@ -118,7 +110,16 @@ def _clean_row(row: Row) -> Row:
         members = getattr(row, name)
         if members and (cleaned := tuple(map(clean, members))) != members:
             changed[name] = cleaned
-    return replace(row, **changed) if changed else row
+    return row._replace(**changed) if changed else row
+
+
+def _written(row: Row, parts: tuple[str, ...]) -> bytes | None:
+    """All of it as JSON. None: it holds what databases do not take either, half of a pair, or
+    integers over 64 bits."""
+    try:
+        return orjson.dumps((tuple(row), parts))
+    except TypeError:
+        return None
 
 
 def clean(text: str) -> str:
@@ -137,9 +138,3 @@ def bounded(text: str) -> str:
     """The whole of it, or the beginning and the end of one that is too long."""
     half = MOST_TEXT // 2
     return text if len(text) <= MOST_TEXT else f"{text[:half]} {text[-half:]}"
-
-
-def unsqueezed(data: bytes) -> list[str]:
-    """`Put.squeezed` undone."""
-    parts: list[str] = orjson.loads(zlib.decompress(data))
-    return parts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from ..record.conversation import conversation_of
+from ..record.conversation import said_in
 from ..record.row import row_of
 from ..record.texts import texts_of
 from .items import Drop, Item, Put
@@ -52,15 +52,17 @@ def load(trace_dir: Path, file: str) -> tuple[Item | None, int]:
     if not _is_plain(file):
         return None, 0
     try:
-        data = (trace_dir / file).read_bytes()
+        path = f"{trace_dir}/{file}"  # Path takes as long as the reading
+        with open(path, "rb", 0) as trace:  # noqa: PTH123  see above
+            data = trace.read()
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("a trace cannot be read: %s", error)
         return None, 0
     try:
         document = orjson.loads(data)
-        conversation = conversation_of(document)
-        item = Put(row_of(document, file, conversation.answer), texts_of(conversation))
+        said = said_in(document)
+        item = Put(row_of(document, file, said.answer), texts_of(said))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s is no trace: %s", file, type(error).__name__)
         return None, len(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -22,8 +22,6 @@ from .paging import Pager
 from .rollups import scope_of
 from .stats import Bucket, Span, stats
 from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, sessions
-
-_FIELDS = tuple(field.name for field in fields(Row))
 
 
 @dataclass(slots=True, frozen=True)
@@ -167,7 +165,7 @@ class Reader:
 
 def row_of(found: RowMapping) -> Row:
     """A row of `records` as it was put in."""
-    values = {name: found[name] for name in _FIELDS if name != "received_us"}
+    values = {name: found[name] for name in Row._fields if name != "received_us"}
     for name in LIST_COLUMNS:
         values[name] = tuple(json.loads(values[name]))
     return Row(received_us=found["seq"] // SEQ_STEP, **values)

@@ -7,22 +7,21 @@ one transaction.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Row as Result
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .items import Drop, Item, Put, unsqueezed
+from .inserting import insert_rows, split
+from .items import Drop, Item, Put
 from .names import Names
 from .rollups import SUMMED, Change
+from .saying import Sayer
 from .summing import add_up
-from .tables import PARTS, labels, records, spools, squeezed_texts, tsvector_texts
+from .tables import labels, records, spools, squeezed_texts
 
-_WORDS = re.compile(r"[\W_]+")
-_MANY = 500  # parameters of one IN, which SQLite bounds
 _WAS = ("id", "seq", "digest", "file", *SUMMED)
 _OLD = select(*(records.c[name] for name in _WAS))
 
@@ -32,7 +31,7 @@ class Writer:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._sqlite = engine.url.get_backend_name() == "sqlite"
+        self._sayer = Sayer()
         self._names = Names()
 
     async def apply(
@@ -83,10 +82,9 @@ class Writer:
     async def _take_out(self, connection: AsyncConnection, seqs: Sequence[int]) -> None:
         if not seqs:
             return
-        if self._sqlite:
-            await _forget_said(connection, seqs)
+        await self._sayer.forget(connection, seqs)
         for table in (squeezed_texts, labels, records):
-            for part in _split(seqs):
+            for part in split(seqs):
                 await connection.execute(delete(table).where(table.c.seq.in_(part)))
 
     # --- in ---
@@ -97,15 +95,12 @@ class Writer:
         if not new:
             return
         pairs = list(zip(new, seqs, strict=True))
-        await connection.execute(insert(records), [put.columns(seq) for put, seq in pairs])
+        await insert_rows(connection, insert(records), [put.columns(seq) for put, seq in pairs])
         members = [row for put, seq in pairs for row in put.labels(seq)]
-        if members:
-            await connection.execute(insert(labels), members)
-        said = [(seq, put) for put, seq in pairs if any(put.parts)]
-        if said and self._sqlite:
-            await _say_sqlite(connection, said)
-        elif said:
-            await _say_postgres(connection, said)
+        await insert_rows(connection, insert(labels), members)
+        await self._sayer.say(
+            connection, [(seq, put.parts) for put, seq in pairs if any(put.parts)]
+        )
 
 
 def _goes(item: Item, known: Mapping[str, Result[Any]]) -> bool:
@@ -114,7 +109,7 @@ def _goes(item: Item, known: Mapping[str, Result[Any]]) -> bool:
 
 async def _known(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Result[Any]]:
     found: dict[str, Result[Any]] = {}
-    for part in _split(ids):
+    for part in split(ids):
         for row in await connection.execute(_OLD.where(records.c.id.in_(part))):
             found[row.id] = row
     return found
@@ -124,7 +119,7 @@ async def _places(connection: AsyncConnection, new: Sequence[Put]) -> list[int]:
     """A free `seq` for each."""
     wanted = [put.first_seq() for put in new]
     taken: set[int] = set()
-    for part in _split(wanted):
+    for part in split(wanted):
         found = await connection.scalars(select(records.c.seq).where(records.c.seq.in_(part)))
         taken.update(found)
     places = []
@@ -142,56 +137,9 @@ async def _is_taken(connection: AsyncConnection, seq: int) -> bool:
     return found is not None
 
 
-_COLUMNS = ", ".join(PARTS)
-_VALUES = ", ".join(f":{part}" for part in PARTS)
-_SAID = f"(rowid, {_COLUMNS}) VALUES (:seq, {_VALUES})"
-_SAY = text(f"INSERT INTO said{_SAID}")
-_TOLD = f"(said, rowid, {_COLUMNS}) VALUES ('delete', :seq, {_VALUES})"
-_FORGET = text(f"INSERT INTO said{_TOLD}")
-
-
-async def _say_sqlite(connection: AsyncConnection, said: Sequence[tuple[int, Put]]) -> None:
-    await connection.execute(_SAY, [_named(seq, put.parts) for seq, put in said])
-    rows = [{"seq": seq, "squeezed": put.squeezed} for seq, put in said]
-    await connection.execute(insert(squeezed_texts), rows)
-
-
-async def _forget_said(connection: AsyncConnection, seqs: Sequence[int]) -> None:
-    """FTS5 without content has to be told what it is to forget."""
-    for part in _split(seqs):
-        query = select(squeezed_texts).where(squeezed_texts.c.seq.in_(part))
-        found = (await connection.execute(query)).all()
-        if found:
-            rows = [_named(seq, unsqueezed(data)) for seq, data in found]
-            await connection.execute(_FORGET, rows)
-
-
-def _named(seq: int, parts: Sequence[str]) -> dict[str, object]:
-    return {"seq": seq, **dict(zip(PARTS, parts, strict=True))}
-
-
-async def _say_postgres(connection: AsyncConnection, said: Sequence[tuple[int, Put]]) -> None:
-    """Words alone, apart by blanks: Postgres's parser would take `src/main.py` for one word."""
-    vectors = {part: func.to_tsvector("simple", bindparam(f"{part}_")) for part in PARTS}
-    query = insert(tsvector_texts).values(seq=bindparam("seq_"), **vectors)
-    rows: list[dict[str, object]] = []
-    for seq, put in said:
-        pairs = zip(PARTS, put.parts, strict=True)
-        words = {f"{part}_": _WORDS.sub(" ", text) for part, text in pairs}
-        rows.append({"seq_": seq, **words})
-    await connection.execute(query, rows)
-
-
 async def _keep_offset(connection: AsyncConnection, name: str, offset: int) -> None:
     done = await connection.execute(
         update(spools).where(spools.c.name == name).values(offset=offset)
     )
     if not done.rowcount:
         await connection.execute(insert(spools).values(name=name, offset=offset))
-
-
-T = TypeVar("T")
-
-
-def _split(values: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (values[at : at + _MANY] for at in range(0, len(values), _MANY))

@@ -26,7 +26,7 @@ class Answer(BaseModel):
 def _row_model() -> type[BaseModel]:
     hints = get_type_hints(Row)
     shown: dict[str, Any] = {  # types, as create_model takes them
-        field.name: (hints[field.name], ...) for field in fields(Row) if field.name not in _HIDDEN
+        name: (hints[name], ...) for name in Row._fields if name not in _HIDDEN
     }
     at = (str, Field(description="RFC 3339, UTC"))
     return create_model("RequestRow", __base__=Answer, received_at=at, **shown)
@@ -164,7 +164,7 @@ def iso(us: int) -> str:
 
 def row_of(row: Row) -> dict[str, object]:
     """RequestRow."""
-    told = asdict(row)
+    told = row._asdict()
     told["received_at"] = iso(told.pop("received_us"))
     del told["file"]
     return told

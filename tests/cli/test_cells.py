@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from src.cli.cells import tokens_text, usd_text
@@ -21,4 +19,4 @@ def test_what_cost_little_does_not_look_free(usd: float | None, text: str) -> No
 def test_estimated_tokens_are_marked() -> None:
     told = make_row(input_tokens=12, output_tokens=3)
     assert tokens_text(told) == "12 → 3"
-    assert tokens_text(replace(told, usage_source="estimated")) == "~12 → 3"
+    assert tokens_text(told._replace(usage_source="estimated")) == "~12 → 3"

@@ -8,7 +8,6 @@ import pty
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -206,7 +205,7 @@ def test_a_cost_is_complete_where_all_else_was_free() -> None:
         total.add(row)
         assert total.unpriced - before == unpriced, cause
     models = make_row(model=None, cause="timeout", input_tokens=None, output_tokens=None)
-    total.add(replace(models, cost_usd=None))
+    total.add(models._replace(cost_usd=None))
     assert total.unpriced == 2
 
 

@@ -112,4 +112,4 @@ def test_stars_cost_no_more_than_the_texts_length() -> None:
     assert time.perf_counter() - begin < 1
 
 
-ROW_404 = Row(**dict.fromkeys(Row.__slots__) | {"status": 404})
+ROW_404 = Row(**dict.fromkeys(Row._fields) | {"status": 404})

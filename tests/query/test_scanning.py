@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -83,7 +82,7 @@ def list_body(random: Random) -> list[Any]:
 
 def found_in(texts: Texts, word: str) -> list[int]:
     wanted = pattern(parsed(word))
-    return [len(wanted.findall(text)) for text in astuple(texts)]
+    return [len(wanted.findall(text)) for text in texts]
 
 
 def parsed(text: str) -> Test:

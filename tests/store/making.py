@@ -61,7 +61,7 @@ def make_row(number: int = 0, **values: object) -> Row:
 
 
 def make_texts(**said: str) -> Texts:
-    return Texts(**{**dict.fromkeys(Texts.__dataclass_fields__, ""), **said})
+    return Texts(**{**dict.fromkeys(Texts._fields, ""), **said})
 
 
 def put(number: int = 0, said: str = "", **values: object) -> Put:

@@ -219,7 +219,7 @@ async def test_a_made_up_cursor_is_refused(reader: Reader) -> None:
 
 
 async def test_a_key_sees_its_own_rows_only(writer: Writer, reader: Reader) -> None:
-    items = [replace(i, row=replace(i.row, session_id="shared")) for i in many(300, seed=9)]
+    items = [replace(i, row=i.row._replace(session_id="shared")) for i in many(300, seed=9)]
     await writer.apply(items)
     for key in ("alice", "Alice", "bob", "ALICE", "", "%", "*"):
         own = {i.id for i in items if i.row.key_label == key}
@@ -253,7 +253,7 @@ async def test_stats_of_what_has_changed_or_gone(writer: Writer, reader: Reader)
     items = list(many(300, seed=12))
     await writer.apply(items)
     await writer.apply(Drop(item.id, item.row.file) for item in items[:100])
-    changed = [replace(i, row=replace(i.row, model="new", tools=("Bash",))) for i in items[100:150]]
+    changed = [replace(i, row=i.row._replace(model="new", tools=("Bash",))) for i in items[100:150]]
     await writer.apply(changed)
     for by in (None, "model"):
         await sums_up(reader, [*changed, *items[150:]], by, 24 * HOUR)

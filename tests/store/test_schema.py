@@ -42,10 +42,11 @@ async def test_a_store_of_the_first_schema_keeps_its_rows_and_gets_its_sums(
     async with engine.begin() as connection:
         for item in items:
             seq = item.first_seq()
-            columns = {k: v for k, v in item.columns(seq).items() if k not in BINS}
+            values = zip(records.c.keys(), item.columns(seq), strict=True)
+            columns = {k: v for k, v in values if k not in BINS}
             await connection.execute(insert(records).values(columns))
-            for row in item.labels(seq):
-                await connection.execute(insert(labels).values(row))
+            for member in item.labels(seq):
+                await connection.execute(insert(labels).values(member))
         await Names().note(connection, [item.row for item in items])
     await schema.upgrade(engine)
     await schema.check(engine)

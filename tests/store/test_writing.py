@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+import zlib
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.query.fields import FIELDS
 from src.query.tree import Op
 from src.query.tree import Test as Asked
+from src.store import schema
+from src.store.engine import open_engine, store_url
 from src.store.items import Drop
 from src.store.reader import Reader
 from src.store.tables import labels, records, rollups, sessions, squeezed_texts
@@ -59,6 +66,26 @@ async def test_what_is_dropped_leaves_nothing(engine: AsyncEngine, writer: Write
     await writer.apply(items)
     assert await writer.apply([Drop(i.id, i.row.file) for i in items]) == (0, 200)
     assert await counts(engine) == [0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("by_earlier_versions", [False, True])
+async def test_what_dropped_rows_have_said_is_forgotten(
+    tmp_path: Path, by_earlier_versions: bool
+) -> None:
+    engine = open_engine(store_url(None, tmp_path), writes=True)
+    await schema.upgrade(engine)
+    writer, items = Writer(engine), [put(1, "fox and naïve dog"), put(2, "fox")]
+    await writer.apply(items)
+    if by_earlier_versions:
+        async with engine.begin() as connection:
+            old = [(zlib.compress(orjson.dumps(i.parts), 1), i.first_seq()) for i in items]
+            await connection.exec_driver_sql("UPDATE texts SET squeezed = ? WHERE seq = ?", old)
+    await writer.apply([Drop(items[0].id, items[0].row.file)])
+    async with engine.connect() as connection:
+        for word, found in (("fox", 1), ("dog", 0), ("naive", 0)):
+            said = text("SELECT count(*) FROM said WHERE said MATCH :word")
+            assert await connection.scalar(said, {"word": word}) == found, word
+    await engine.dispose()
 
 
 async def test_dropping_another_file_of_the_same_id_drops_nothing(writer: Writer) -> None:
