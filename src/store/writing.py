@@ -8,6 +8,7 @@ one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row as Result
@@ -94,7 +95,8 @@ class Writer:
     ) -> None:
         if not new:
             return
-        pairs = list(zip(new, seqs, strict=True))
+        # In order: FTS5 writes out what it holds, a segment, before a rowid that is not greater.
+        pairs = sorted(zip(new, seqs, strict=True), key=itemgetter(1))
         await insert_rows(connection, insert(records), [put.columns(seq) for put, seq in pairs])
         members = [row for put, seq in pairs for row in put.labels(seq)]
         await insert_rows(connection, insert(labels), members)
