@@ -52,12 +52,17 @@ class Feed:
         self._trace_dir = trace_dir
         self._folder = trace_dir / STORE_FOLDER
         self._offsets: dict[str, int] | None = None
+        # A server writes while we read on. SQLite writes in this process: there the two would wait
+        # for the interpreter's lock, and be slower than one after the other.
+        self._reads_ahead = engine.url.get_backend_name() != "sqlite"
+        self._ahead: dict[str, tuple[int, asyncio.Task[Batch]]] = {}
         self.rows = 0
         self.behind = False
 
     def forget(self) -> None:
         """After a failure: what was read is asked of the database again."""
         self._offsets = None
+        self._ahead.clear()
 
     async def step(self) -> int:
         """A batch of each spool; the most lines of one. `behind`: more are there. Raises
@@ -91,7 +96,7 @@ class Feed:
     async def _step(self, name: str) -> int:
         assert self._offsets is not None  # noqa: S101  step has asked for them
         offset = self._offsets.get(name, 0)
-        batch = await asyncio.to_thread(self._read, name, offset)
+        batch = await self._next(name, offset)
         if batch.end == offset:
             await self._remove(name)
             return 0
@@ -101,9 +106,19 @@ class Feed:
         self.rows += written
         return batch.lines
 
+    async def _next(self, name: str, offset: int) -> Batch:
+        begun, ahead = self._ahead.pop(name, (-1, None))
+        if ahead is None or begun != offset:
+            ahead = self._reading(name, offset)
+        batch = await ahead
+        if batch.full and self._reads_ahead:
+            self._ahead[name] = batch.end, self._reading(name, batch.end)
+        return batch
+
+    def _reading(self, name: str, offset: int) -> asyncio.Task[Batch]:
+        return asyncio.create_task(asyncio.to_thread(self._read, name, offset))
+
     def _read(self, name: str, offset: int) -> Batch:
-        """Reading beside writing was tried: the two wait for the interpreter's lock, and both
-        together are slower than one after the other."""
         lines = read_lines(self._folder / name, offset) if self._size(name) > offset else []
         told = [(line.file, line.gone) for line in lines]
         found = load_some(self._trace_dir, told)

@@ -15,8 +15,8 @@ from sqlalchemy import Row as Result
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .inserting import insert_rows, split
 from .items import Drop, Item, Put
+from .many import among, insert_rows
 from .names import Names
 from .rollups import SUMMED, Change
 from .saying import Sayer
@@ -85,8 +85,7 @@ class Writer:
             return
         await self._sayer.forget(connection, seqs)
         for table in (squeezed_texts, labels, records):
-            for part in split(seqs):
-                await connection.execute(delete(table).where(table.c.seq.in_(part)))
+            await connection.execute(delete(table).where(among(connection, table.c.seq, seqs)))
 
     # --- in ---
 
@@ -110,20 +109,15 @@ def _goes(item: Item, known: Mapping[str, Result[Any]]) -> bool:
 
 
 async def _known(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Result[Any]]:
-    found: dict[str, Result[Any]] = {}
-    for part in split(ids):
-        for row in await connection.execute(_OLD.where(records.c.id.in_(part))):
-            found[row.id] = row
-    return found
+    query = _OLD.where(among(connection, records.c.id, ids))
+    return {row.id: row for row in await connection.execute(query)}
 
 
 async def _places(connection: AsyncConnection, new: Sequence[Put]) -> list[int]:
     """A free `seq` for each."""
     wanted = [put.first_seq() for put in new]
-    taken: set[int] = set()
-    for part in split(wanted):
-        found = await connection.scalars(select(records.c.seq).where(records.c.seq.in_(part)))
-        taken.update(found)
+    query = select(records.c.seq).where(among(connection, records.c.seq, wanted))
+    taken = set(await connection.scalars(query))
     places = []
     for seq in wanted:
         place = seq
