@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from .conversation import Conversation, answer_of
+from .conversation import answer_of
 from .parts import Turn
 from .reading import array, mapping
 from .texts import tools_called
@@ -122,9 +122,10 @@ def keep_tools(document: dict[str, Any]) -> None:
 
 
 def _tools(document: Document, answer: tuple[Turn, ...]) -> tuple[str, ...]:
+    if called := tools_called(answer):
+        return called
     kept = array(mapping(mapping(document.get("ext")).get("trace")).get("tools"))
-    called = tools_called(Conversation(answer=answer))
-    return called or tuple(name for name in kept if isinstance(name, str))
+    return tuple(name for name in kept if isinstance(name, str))
 
 
 def microseconds(timestamp: str) -> int:

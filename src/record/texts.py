@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .parts import Conversation, Part, PartKind
-
-_SAID: tuple[PartKind, ...] = ("text", "refusal", "image", "other")
+from .parts import Conversation, Turn
 
 
 class Texts(NamedTuple):
@@ -24,24 +22,29 @@ class Texts(NamedTuple):
 
 def texts_of(conversation: Conversation) -> Texts:
     """The texts of a conversation, each "" where there is none."""
-    asked = [part for turn in conversation.turns for part in turn.parts]
-    answered = [part for turn in conversation.answer for part in turn.parts]
-    both = asked + answered
-    return Texts(
-        system=_joined(conversation.system),
-        messages=_joined(part for part in asked if part.kind in _SAID),
-        tool_calls="\n".join(f"{p.name or ''} {p.text}" for p in both if p.kind == "tool_call"),
-        tool_results=_joined(part for part in both if part.kind == "tool_result"),
-        thinking=_joined(part for part in both if part.kind == "thinking"),
-        answer=_joined(part for part in answered if part.kind in _SAID),
-    )
+    messages: list[str] = []
+    calls: list[str] = []
+    results: list[str] = []
+    thinking: list[str] = []
+    answer: list[str] = []
+    for turns, said in ((conversation.turns, messages), (conversation.answer, answer)):
+        for turn in turns:
+            for part in turn.parts:
+                if part.kind == "tool_call":
+                    calls.append(f"{part.name or ''} {part.text}")
+                elif not part.text:
+                    continue
+                elif part.kind == "tool_result":
+                    results.append(part.text)
+                elif part.kind == "thinking":
+                    thinking.append(part.text)
+                else:
+                    said.append(part.text)
+    system = [part.text for part in conversation.system if part.text]
+    return Texts(*map("\n".join, (system, messages, calls, results, thinking, answer)))
 
 
-def tools_called(conversation: Conversation) -> tuple[str, ...]:
-    """The tools that the answer calls, each once, in order."""
-    parts = [part for turn in conversation.answer for part in turn.parts]
-    return tuple(dict.fromkeys(p.name for p in parts if p.kind == "tool_call" and p.name))
-
-
-def _joined(parts: Iterable[Part]) -> str:
-    return "\n".join(part.text for part in parts if part.text)
+def tools_called(answer: Iterable[Turn]) -> tuple[str, ...]:
+    """The tools that an answer calls, each once, in order."""
+    calls = [part.name for turn in answer for part in turn.parts if part.kind == "tool_call"]
+    return tuple(dict.fromkeys(filter(None, calls)))

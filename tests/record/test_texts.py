@@ -43,4 +43,4 @@ def test_each_part_stands_with_its_kind() -> None:
 
 
 def test_tools_the_answer_calls_each_once_in_order() -> None:
-    assert tools_called(read("messages", ASKED, ANSWER)) == ("B", "C")
+    assert tools_called(read("messages", ASKED, ANSWER).answer) == ("B", "C")

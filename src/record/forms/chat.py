@@ -50,8 +50,11 @@ def _result(message: Json) -> Part:
 
 def _parts(message: Json) -> list[Part]:
     """In the order a model says them: thinking, text, calls."""
-    thought = next((said for key in _THINKING if (said := text(message.get(key)))), None)
-    parts = [Part("thinking", thought)] if thought else []
+    parts: list[Part] = []
+    for key in _THINKING:
+        if thought := text(message.get(key)):
+            parts.append(Part("thinking", thought))
+            break
     parts += content_parts(message.get("content"))
     if refusal := text(message.get("refusal")):
         parts.append(Part("refusal", refusal))
