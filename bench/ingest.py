@@ -6,6 +6,10 @@ stderr, the figures to stdout. Needs wrk and a C compiler.
 
 With `--rate` so many requests a second instead: how far behind are the rows when the load ends?
 With `--own-core` the feeder has the load's core, which is free once the load has ended.
+
+ext4 looks at each inode that was freed in the last five minutes before it gives out one: where many
+files were deleted just now, a trace takes several times as long to write. Wait, or let TMPDIR lie
+on a file system of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -41,7 +45,7 @@ _MOST_S = 240
 @dataclass(slots=True)
 class Round:
     """`rows_at_end`, `traces_at_end`: when the load ended. `*_s`: from the load's begin until all
-    were there."""
+    were there. `cpu_us`: of each process, a request."""
 
     per_s: float
     failed: int
@@ -51,6 +55,7 @@ class Round:
     rows: int = 0
     rows_at_end: int = 0
     rows_s: float = 0.0
+    cpu_us: dict[str, float] = field(default_factory=dict)
 
 
 def main() -> int:
@@ -118,21 +123,34 @@ def _round(
     try:
         if own_core:
             _move_feeder(tap)
-        began = time.monotonic()
+        before, began = _cpu_s(tap), time.monotonic()
         load = wrk(tap.port, _CONNECTIONS, seconds, script)
         found = Round(load.per_s, load.failed, 0, traces.count(tap.traces), 0.0)
         if store is not None:
             found.rows_at_end = _rows(tap, store)
         _wait(tap, store, found, load.answered, began)
+        found.cpu_us = {
+            name: (spent - before[name]) / found.written * 1e6
+            for name, spent in _cpu_s(tap).items()
+        }
     finally:
         tap.stop()
     print(f"  {found}", file=sys.stderr, flush=True)
     return found
 
 
+def _cpu_s(tap: Tap) -> dict[str, float]:
+    return {_name(pid): spent for pid, spent in tap.process.cpu_s().items()}
+
+
+def _name(pid: int) -> str:
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return next((n for n in ("recorder", "feeder") if f".{n}\0".encode() in command), "proxy")
+
+
 def _move_feeder(tap: Tap) -> None:
     for pid in tap.process.pids():
-        if b"store.feeder" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if _name(pid) == "feeder":
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), {LOAD_CORE})
 
@@ -195,6 +213,10 @@ def _print(rounds: Sequence[tuple[Round, Round]]) -> None:
             [(a.written - a.traces_at_end) / a.per_s for a in with_store], 2
         ),
         "last row after the last trace, s": shown([a.rows_s - a.traces_s for a in with_store], 1),
+        **{
+            f"CPU of the {name} a request, us": shown([a.cpu_us[name] for a in with_store], 0)
+            for name in ("proxy", "recorder", "feeder")
+        },
         "traces without a row": str(sum(a.written - a.rows for a in with_store)),
     }
     print("| what | median (least to most) |\n|---|---|")
