@@ -103,7 +103,10 @@ class Timing(Part):
         "without connecting and without waiting for the client's body"
     )
     max_gap_ms: float | None = Field(description="longest silence between two chunks")
-    output_tokens_per_s: float | None
+    output_tokens_per_s: float | None = Field(
+        description="from the first token to the last byte; null where that is less than 50 ms or "
+        "fewer than three pieces, for then it says nothing of the model"
+    )
 
 
 class Termination(Part):

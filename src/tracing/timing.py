@@ -9,6 +9,8 @@ from .recorded import Recorded
 from .records import Finished
 
 _SECOND_NS = 1_000_000_000
+_LEAST_SPOKEN_MS = 50.0  # below it the network's way of handing pieces on is measured, no model
+_LEAST_PIECES = 3  # of two, the second may hold nothing but the stream's end
 
 
 class Clock:
@@ -65,7 +67,7 @@ def timing(
         "finished_ms": ms(finished.t_finished, started),
         "overhead_ms": overhead_ms(finished, started),
         "max_gap_ms": ms(finished.max_gap, 0.0) if recorded.response else None,
-        "output_tokens_per_s": tokens_per_s(output_tokens, first_token_ms, last_byte),
+        "output_tokens_per_s": _tokens_per_s(recorded, output_tokens, first_token_ms, last_byte),
     }
 
 
@@ -98,9 +100,18 @@ def overhead_ms(finished: Finished, started: float) -> float:
     return int(own * 1_000_000 + 0.5) / 1000 if own > 0.0 else 0.0
 
 
-def tokens_per_s(tokens: int | None, first_ms: float | None, last_ms: float | None) -> float | None:
-    """Output tokens a second while the model was speaking; None where that cannot be seen."""
-    if not tokens or first_ms is None or last_ms is None or last_ms <= first_ms:
+def _tokens_per_s(
+    recorded: Recorded, tokens: int | None, first_ms: float | None, last_ms: float | None
+) -> float | None:
+    """Output tokens a second while the model was speaking; None where that cannot be seen: not
+    streamed, or all of it there (nearly) at once."""
+    if not tokens or first_ms is None or last_ms is None or last_ms - first_ms < _LEAST_SPOKEN_MS:
+        return None
+    pieces = recorded.response
+    if len(pieces) < _LEAST_PIECES:
+        return None
+    third_last_ms = (pieces[-_LEAST_PIECES][0] - recorded.opened.started) * 1000
+    if third_last_ms < first_ms:
         return None
     return round(tokens * 1000 / (last_ms - first_ms), 2)
 

@@ -144,3 +144,41 @@ def test_the_usage_of_a_stream_is_in_the_summary() -> None:
     assert document["summary"]["input_tokens"] == 7
     assert document["usage"]["source"] == "provider"
     assert json.dumps(document["usage"]["raw"])
+
+
+USAGE = (
+    b'data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[],'
+    b'"usage":{"prompt_tokens":9,"completion_tokens":20}}\n\n'
+)
+
+
+def rate(chunks: list[bytes], times: list[float], **kwargs: object) -> float | None:
+    return stream(chunks, times=times, **kwargs)["timing"]["output_tokens_per_s"]
+
+
+def test_the_rate_is_taken_from_the_first_token_to_the_last_byte() -> None:
+    pieces = [DELTA % b"Hel", DELTA % b"lo", END + USAGE + DONE]
+    assert rate(pieces, [100.5, 100.6, 100.7]) == 100.0
+    assert rate(pieces, [100.5, 100.51, 100.55]) == 400.0
+
+
+@pytest.mark.parametrize(
+    ("chunks", "times"),
+    [
+        ([DELTA % b"Hel", DELTA % b"lo", END + USAGE + DONE], [100.5, 100.50001, 100.50002]),
+        ([DELTA % b"Hel", DELTA % b"lo", END + USAGE + DONE], [100.5, 100.51, 100.549]),
+        ([DELTA % b"Hello" + END + USAGE, DONE], [100.5, 100.6]),
+        ([b": hello\n\n", DELTA % b"Hello" + END + USAGE, DONE], [100.4, 100.5, 100.6]),
+        ([DELTA % b"Hello" + END + USAGE + DONE], [100.5]),
+    ],
+    ids=["microseconds", "under 50 ms", "one piece and an end", "a comment before", "one piece"],
+)
+def test_there_is_no_rate_where_the_pieces_came_nearly_at_once(
+    chunks: list[bytes], times: list[float]
+) -> None:
+    assert rate(chunks, times) is None
+
+
+def test_a_stream_cut_after_two_tokens_has_no_rate() -> None:
+    cut = [DELTA % b"Hel", DELTA % b"lo"]
+    assert rate(cut, [100.5, 100.500011], cause="client_disconnected", phase="body") is None
