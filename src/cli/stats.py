@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from ..record.figures import Figures, percentile, summed
+from ..query.groups import Group
+from ..record.figures import Figures, Value, percentile, summed
 from ..record.row import Row
 from .cells import count_text, iso, seconds_text, time_text, usd_text
 from .reading import AsJSON, Config, TraceDir, Words, filter_of, reading
@@ -28,32 +28,23 @@ _FIGURES = (
 )
 
 
-class Group(StrEnum):
-    """What one line stands for."""
-
-    DAY = "day"
-    SESSION = "session"
-    MODEL = "model"
-    KEY = "key"
-    UPSTREAM = "upstream"
-    CAUSE = "cause"
+_DAY = "day"
+_BY = (_DAY, *Group)
 
 
-_GROUPS: dict[Group, Callable[[Row], str | None]] = {
-    Group.DAY: lambda row: time_text(row.received_us)[:10],
-    Group.SESSION: lambda row: row.session_id,
-    Group.MODEL: lambda row: row.model,
-    Group.KEY: lambda row: row.key_label,
-    Group.UPSTREAM: lambda row: row.upstream,
-    Group.CAUSE: lambda row: row.cause,
-}
+def _by(text: str) -> str:
+    if text not in _BY:
+        raise typer.BadParameter(f"{text!r} is none of: {', '.join(_BY)}")
+    return text
 
 
 def command(
     words: Words = None,
     trace_dir: TraceDir = None,
     config: Config = None,
-    by: Annotated[Group, typer.Option(help="One line for each.")] = Group.DAY,
+    by: Annotated[
+        str, typer.Option(parser=_by, metavar="WHAT", help=f"One line for each {', '.join(_BY)}.")
+    ] = _DAY,
     as_json: AsJSON = False,
 ) -> None:
     """Add traces up.
@@ -65,19 +56,28 @@ def command(
     with reading(trace_dir, config) as folder:
         from ..query.scanning import scan  # noqa: PLC0415  the providers' forms: not at the start
 
-        groups, total = summed((hit.row for hit in scan(folder, node)), _GROUPS[by])
+        groups, total = summed((hit.row for hit in scan(folder, node)), _group_of(by))
         ordered = sorted(groups.items(), key=_last, reverse=True)
         if as_json:
             for name, figures in ordered:
-                say_json({by.value: name, **_told(figures)})
+                say_json({by: name, **_told(figures)})
         else:
-            lines = [[(name or "-", ""), *_cells(figures)] for name, figures in ordered]
+            lines = [
+                [("-" if name is None else str(name), ""), *_cells(figures)]
+                for name, figures in ordered
+            ]
             lines.append([("all", "bold"), *_cells(total)])
-            print_table((Column(by.value, least=10), *_FIGURES), lines)
+            print_table((Column(by, least=10), *_FIGURES), lines)
 
 
-def _last(item: tuple[str | None, Figures]) -> tuple[int, str]:
-    return item[1].last_us, item[0] or ""
+def _group_of(by: str) -> Callable[[Row], Value]:
+    if by == _DAY:
+        return lambda row: time_text(row.received_us)[:10]
+    return Group(by).of
+
+
+def _last(item: tuple[Value, Figures]) -> tuple[int, str]:
+    return item[1].last_us, "" if item[0] is None else str(item[0])
 
 
 def _cells(figures: Figures) -> list[Cell]:

@@ -8,6 +8,8 @@ from math import ceil
 
 from .row import Row
 
+Value = str | int | None
+"""What a group is named by."""
 _FREE = frozenset({"ok", "upstream_error", "connect_failed", "tls_failed", "rejected"})
 """Without tokens: of these nothing is charged."""
 
@@ -68,10 +70,10 @@ def percentile(values: list[float], percent: float) -> float | None:
 
 
 def summed(
-    rows: Iterable[Row], group_of: Callable[[Row], str | None]
-) -> tuple[dict[str | None, Figures], Figures]:
+    rows: Iterable[Row], group_of: Callable[[Row], Value]
+) -> tuple[dict[Value, Figures], Figures]:
     """The figures of every group, and of all."""
-    groups: dict[str | None, Figures] = {}
+    groups: dict[Value, Figures] = {}
     total = Figures()
     for row in rows:
         groups.setdefault(group_of(row), Figures()).add(row)

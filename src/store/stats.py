@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..query.fields import Kind
+from ..query.groups import Group
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from .compiling import Compiler, tests_in
@@ -25,15 +26,7 @@ from .figures import Counted, Figures, Percentiles
 from .rollups import ALL, COMBINED, DAY_HOURS, DIMENSIONS, HOUR_US, scope_of
 from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, rollups
 
-GROUPS = (
-    *DIMENSIONS[1:],
-    "operation",
-    "status",
-    "session_id",
-    "client_address",
-    "user_agent",
-    "path",
-)
+_GROUPS = tuple(group.column for group in Group)
 """Columns that stats can be grouped by; those that are no dimension of the sums take longer."""
 _LAST_US = 1 << 52
 _AT_ONCE = 10_000
@@ -84,8 +77,8 @@ async def stats(
     sqlite: bool,
 ) -> list[Bucket]:
     """See `Reader.stats`. Raises ValueError."""
-    if span.by is not None and span.by not in GROUPS:
-        raise ValueError(f"by is {span.by[:40]!r}; give one of {', '.join(GROUPS)}")
+    if span.by is not None and span.by not in _GROUPS:
+        raise ValueError(f"by is {span.by[:40]!r}; give one of {', '.join(_GROUPS)}")
     span, rest = _within(node, span)
     found: dict[Key, Figures] = {}
     source = _source(rest, span)

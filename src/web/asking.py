@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..query.errors import FilterError
-from ..query.fields import FIELDS, Kind
+from ..query.fields import Kind
+from ..query.groups import Group
 from ..query.parser import parse
 from ..query.tree import And, Node, Not, Or, Test
 from ..query.values import words
@@ -31,10 +32,6 @@ BUCKETS_US = {
     "1h": 3_600_000_000,
     "6h": 21_600_000_000,
     "1d": 86_400_000_000,
-}
-GROUPS = {
-    name: FIELDS[name].column
-    for name in ("model", "key", "upstream", "cause", "provider", "session", "op", "status")
 }
 
 
@@ -116,9 +113,7 @@ class StatsAsked(Filtered):
     bucket: Literal["1m", "5m", "15m", "1h", "6h", "1d"] | None = Field(
         default=None, description="one sum for each so long; none: one for all time"
     )
-    by: (
-        Literal["model", "key", "upstream", "cause", "provider", "session", "op", "status"] | None
-    ) = Field(default=None, description="one sum for each value")
+    by: Group | None = Field(default=None, description="one sum for each value")
 
 
 class DocumentAsked(Asking):

@@ -20,7 +20,6 @@ from ..record.row import Row
 from ..store.cursors import CursorError
 from .asking import (
     BUCKETS_US,
-    GROUPS,
     DocumentAsked,
     Filtered,
     NothingAsked,
@@ -172,7 +171,7 @@ async def stats(view: Looking, asked: Annotated[StatsAsked, Query()]) -> Respons
         since_us=since_us,
         until_us=until_us,
         bucket_us=bucket_us,
-        by=GROUPS[asked.by] if asked.by is not None else None,
+        by=asked.by.column if asked.by is not None else None,
     )
     return _json(
         {

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from src.cli.root import READERS, build_cli
 from src.query.fields import FIELDS
+from src.query.groups import Group
 from src.record.figures import Figures
 from src.record.folder import Folder
 from tests.record.traces import NOON, Written, answer, chat
@@ -161,11 +162,31 @@ def test_search_without_words_says_what_to_do(written: Written) -> None:
         ("model", [("gpt-4o", 2, 1), ("gpt-4o-mini", 1, 0), ("claude-x", 1, 1)]),
         ("key", [("alice", 2, 0), ("bob", 1, 1), (None, 1, 1)]),
         ("cause", [("ok", 2, 0), ("upstream_error", 1, 1), ("client_disconnected", 1, 1)]),
+        ("provider", [("openai", 4, 2)]),
+        ("op", [("chat", 4, 2)]),
+        ("status", [(200, 2, 0), (429, 1, 1), (None, 1, 1)]),
     ],
 )
 def test_stats_add_up(written: Written, by: str, groups: list[tuple]) -> None:
     found = rows(run("stats", "--by", by, "--json", "--trace-dir", str(written.root)))
     assert [(row[by], row["requests"], row["errors"]) for row in found] == groups
+
+
+@pytest.mark.parametrize("by", Group)
+def test_stats_by_each_group_that_the_api_has(written: Written, by: Group) -> None:
+    assert sum(row["requests"] for row in rows(stats_by(written, by.value, "--json"))) == 4
+    table = stats_by(written, by.value).stdout.splitlines()
+    assert (table[0].split()[0], table[-1].split()[:2]) == (by, ["all", "4"])
+
+
+def test_stats_by_what_there_is_not_says_what_there_is(written: Written) -> None:
+    result = stats_by(written, "modle")
+    assert result.exit_code == 2
+    assert "'modle' is none of: day, model, key, upstream, provider, op, status" in result.stderr
+
+
+def stats_by(written: Written, by: str, *options: str) -> Result:
+    return run("stats", "--by", by, "--trace-dir", str(written.root), *options)
 
 
 def test_ls_sorts_by_cost_the_dearest_first_the_unknown_last(written: Written) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from src.query.fields import FIELDS, Kind
+from src.query.groups import Group
 from src.query.matching import glob
 from src.query.tree import And, Node, Not, Op, Or
 from src.query.tree import Test as Asked
+from src.record.figures import summed
 from src.record.row import Row
 from src.store.compiling import words_of
 from src.store.cursors import SORTS, CursorError
@@ -247,6 +249,18 @@ async def test_stats_are_the_sums_of_the_rows(writer: Writer, reader: Reader) ->
     for by in (None, "model", "key_label", "cause", "session_id", "status"):
         for bucket_us in (None, HOUR, 24 * HOUR, 1_000_000 * 900):
             await sums_up(reader, items, by, bucket_us)
+
+
+@pytest.mark.parametrize("by", Group)
+async def test_a_store_groups_as_a_folder_does(writer: Writer, reader: Reader, by: Group) -> None:
+    items = [replace(i, row=i.row._replace(upstream=i.row.model or "")) for i in many(200, seed=13)]
+    await writer.apply(items)
+    folder, _ = summed((item.row for item in items), by.of)
+    found = {bucket.group: bucket for bucket in await reader.stats(by=by.column)}
+    assert len(folder) > 1 or by in (Group.PROVIDER, Group.OP, Group.AGENT)
+    assert {group: (f.requests, f.errors, f.output_tokens) for group, f in folder.items()} == {
+        group: (b.requests, b.errors, b.output_tokens) for group, b in found.items()
+    }
 
 
 async def test_stats_of_what_has_changed_or_gone(writer: Writer, reader: Reader) -> None:

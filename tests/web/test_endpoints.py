@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from src.query.groups import Group
 from src.web.view import Site
 from tests.web.kit import ADMIN, EACH, KEYS, Browser, Made, make_site
 
@@ -83,6 +84,13 @@ async def test_stats_by_field_and_over_time(browser: Browser) -> None:
     assert sum(bucket["requests"] for bucket in minutes["buckets"]) == ALL
     assert minutes["since_at"] == "2026-11-21T11:00:00.000000Z"
     assert minutes["buckets"][0]["duration_ms"]["p50"] > 0
+
+
+@pytest.mark.parametrize("by", Group)
+async def test_stats_by_each_group_that_the_terminal_has(browser: Browser, by: Group) -> None:
+    answered = await browser.json("/api/stats", by=by.value)
+    assert answered["by"] == by
+    assert sum(bucket["requests"] for bucket in answered["buckets"]) == ALL
 
 
 async def test_too_many_buckets_are_refused(browser: Browser) -> None:
