@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import src.main
 from src import __version__
 from src.cli.root import COMMANDS, READERS, build_cli
 from src.config import Settings
+from tests.record.traces import Written, answer, chat
 
 ROOT = Path(__file__).parents[1]
 # Every setting that is one value has its flag.
@@ -57,10 +59,47 @@ def test_help_mentions_every_flag_and_command() -> None:
         assert re.search(rf"^  {command} +[A-Z].*[^.]\.$", text, re.MULTILINE), command
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("command", ["check", "config"])
 def test_commands_about_settings_take_the_same_flags(command: str) -> None:
-    text = CliRunner().invoke(build_cli(), [command, "--help"]).stdout
+    text = help_of(command)
     assert all(f"--{flag}" in text for flag in FLAGS if flag != "version")
+
+
+def test_index_shows_the_flags_it_uses_and_no_others() -> None:
+    flags = re.findall(r"^ .* --([a-z-]+)", help_of("index").partition("Options:")[2], re.MULTILINE)
+    assert flags == ["config", "trace-dir", "help"]
+
+
+def help_of(*command: str) -> str:
+    return CliRunner().invoke(build_cli(), [*command, "--help"]).stdout
+
+
+def test_mistakes_of_settings_that_index_does_not_need_do_not_stop_it(tmp_path: Path) -> None:
+    Written(tmp_path / "traces").add(chat("gpt-4o", "hi"), (answer("ho"),), at=datetime.now(UTC))
+    code = "import sys; sys.argv = ['llmtap', 'index']; from src.main import main; main()"
+    config = tmp_path / "config.yaml"
+    config.write_text("upstreams: [{api_key: '${NOWHERE}'}]\nport: many\nstore: {}\n")
+    assert python(code, tmp_path).stdout.startswith("1 traces: 1 rows written")
+    config.unlink()
+    assert python(code, tmp_path).stdout.startswith("1 traces: 0 rows written, 1 as they were")
+    config.write_text("port: many\nstore: {databse_url: x}\n")
+    ended = python(code, tmp_path)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "config.yaml:2 store.databse_url: unknown key; did you mean database_url?\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["ls", "stats", "index"])
+def test_flags_before_a_command_count_for_it(command: str, tmp_path: Path) -> None:
+    Written(tmp_path / "there").add(chat("gpt-4o", "hi"), (answer("ho"),), at=datetime.now(UTC))
+    outer = ["--trace-dir", str(tmp_path / "there"), command]
+    ended = CliRunner().invoke(build_cli(), outer)
+    assert ended.exit_code == 0
+    assert "gpt-4o" in ended.stdout or "all" in ended.stdout or "1 traces" in ended.stdout
+    own = CliRunner().invoke(build_cli(), [*outer, "--trace-dir", str(tmp_path / "nowhere")])
+    assert "gpt-4o" not in own.stdout
+    assert "1 traces" not in own.stdout
 
 
 def test_version_is_printed() -> None:

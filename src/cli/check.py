@@ -11,7 +11,12 @@ from .flags import Given
 def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's context
     """Check the settings: exit code 0 or 2.
 
-    Nothing is bound or written; every mistake is told on a line of its own.
+    Nothing is bound or written; every mistake is told on a line of its own. Flags are those of
+    llmtap itself.
+
+    \b
+    llmtap check
+    llmtap check --config config.yaml
     """
     loaded = given.load()
     typer.echo(f"{loaded.config or 'the settings'}: good")

@@ -16,7 +16,7 @@ from .reading import Config, TraceDir, reading
 Which = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID|FILTER] [ID]",
+        metavar="ID|FILTER",
         help="One, against its predecessor, or two, the former first; of a filter"
         " (`llmtap filters`) the newest.",
     ),
@@ -36,6 +36,11 @@ def command(
     System, tools, parameters, headers and messages, and where their common beginning ends: what
     comes after it no provider can read from its cache. One alone is compared with the request that
     it continues, else with the one before it in its session.
+
+    \b
+    llmtap diff
+    llmtap diff ID
+    llmtap diff ID ID
     """
     with reading(trace_dir, config) as folder:
         before, after = _pair(folder, which)

@@ -65,6 +65,11 @@ def command(
 
     `llmtap filters` explains filters; without one all of the folder, the oldest first. Secrets are
     masked in traces, so they are in what is written.
+
+    \b
+    llmtap export --format har --output traces.har since:2h
+    llmtap export --format curl ID
+    llmtap export --format otlp --content 'model:gpt*'
     """
     kind = Format.JSONL if as_json else to_format
     with reading(trace_dir, config) as folder:

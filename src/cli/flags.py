@@ -20,7 +20,7 @@ from ..config.loading import Loaded, load_settings
 from .exit_codes import BAD_CONFIG
 
 
-def _flags(
+def _serving(
     config: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +81,27 @@ def _flags(
     """Only its signature is of use."""
 
 
+def _folder(
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="Settings; ./config.yaml where it exists."
+        ),
+    ] = None,
+    trace_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="The traces; else the config's trace_dir, else ./traces."
+        ),
+    ] = None,
+) -> None:
+    """Of commands that serve nothing; only its signature is of use."""
+
+
+SERVING, FOLDER = _serving, _folder
+"""For `takes_flags`."""
+
+
 @dataclass(slots=True, frozen=True)
 class Given:
     """What was given on the command line: flags by setting name, None where absent."""
@@ -88,9 +109,10 @@ class Given:
     overrides: dict[str, object]
     config: Path | None
 
-    def load(self) -> Loaded:
-        """The settings that these flags, the environment and the file make; raises ConfigError."""
-        return load_settings(self.overrides, os.environ, self.config)
+    def load(self, only: frozenset[str] | None = None) -> Loaded:
+        """The settings that these flags, the environment and the file make; raises ConfigError.
+        `only`: mistakes in others do not matter."""
+        return load_settings(self.overrides, os.environ, self.config, only)
 
 
 def tell(error: ConfigError) -> None:
@@ -104,17 +126,19 @@ _CONTEXT = inspect.Parameter(
 Command = Callable[[typer.Context, Given], None]
 
 
-def takes_flags(command: Command, *more: inspect.Parameter) -> Callable[..., None]:
-    """`command` for typer: with all flags, and `more`, in its signature; tells mistakes.
+def takes_flags(
+    command: Command, *more: inspect.Parameter, flags: Callable[..., None]
+) -> Callable[..., None]:
+    """`command` for typer: with these flags, and `more`, in its signature; tells mistakes.
 
     Flags before a subcommand count for it too; its own go over them.
     """
 
-    own = inspect.signature(_flags, eval_str=True).parameters
+    own = inspect.signature(flags, eval_str=True).parameters
 
-    def run(ctx: typer.Context, **flags: object) -> None:
+    def run(ctx: typer.Context, **values: object) -> None:
         outer = ctx.obj if isinstance(ctx.obj, dict) else {}
-        ctx.obj = {**outer, **{k: flags[k] for k in own if flags[k] is not None}}
+        ctx.obj = {**outer, **{k: values[k] for k in own if values[k] is not None}}
         config = ctx.obj.get("config")
         overrides = {key: value for key, value in ctx.obj.items() if key != "config"}
         given = Given(overrides, Path(str(config)) if config is not None else None)

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import typer
 
 from ..config.settings import StoreSettings
+from ..config.trace_folder import trace_folder
 from .exit_codes import CANNOT_LISTEN
 from .flags import Given
+
+_NEEDED = frozenset({"store"})
 
 
 def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's context
     """Make the store again from the trace files.
 
     Newest first. Rows that are right stay, rows without a file go; a feeder may run beside it, and
-    one that was stopped goes on where it was when it is started again.
+    one that was stopped goes on where it was when it is started again. Where the store is, the
+    config says (`store.database_url`); else it is SQLite beside the traces.
+
+    \b
+    llmtap index
+    llmtap index --trace-dir traces
     """
     import asyncio  # noqa: PLC0415  with the store's libraries, only for this command
 
     from ..store.engine import StoreError  # noqa: PLC0415
     from ..store.indexing import index  # noqa: PLC0415
 
-    settings = given.load().settings
-    store = settings.store or StoreSettings()
-    folder = settings.trace_folder()
+    store = given.load(only=_NEEDED).settings.store or StoreSettings()
+    named = given.overrides.get("trace_dir")
+    folder = trace_folder(Path(str(named)) if named else None, given.config, os.environ)
     try:
-        done = asyncio.run(index(folder, store.database_url, _progress))
+        done = asyncio.run(index(Path.cwd() / folder, store.database_url, _progress))
     except StoreError as error:
         _end_line()
         typer.echo(str(error), err=True)

@@ -50,7 +50,13 @@ def new(
         list[str] | None, typer.Option(metavar="GLOB", help="A model it may use; repeatable.")
     ] = None,
 ) -> None:
-    """Make a key: prints it, its hash, and the entry to paste. Nothing is written anywhere."""
+    """Make a key: prints it, its hash, and the entry to paste.
+
+    Nothing is written anywhere.
+
+    \b
+    llmtap keys new --label alice --expires 2027-01-31 --model 'gpt-4o*'
+    """
     key = new_key()
     more = {"expires": expires, "tier": tier, "models": model or None}
     _check({"label": label, "hash": hash_key(key), **more})

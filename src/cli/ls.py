@@ -59,7 +59,12 @@ def command(
 ) -> None:
     """List traces.
 
-    The newest first, times in UTC. `llmtap filters` explains the filter: ls 'status:>=400 since:2h'
+    The newest first, times in UTC. `llmtap filters` explains the filter.
+
+    \b
+    llmtap ls 'status:>=400 since:2h'
+    llmtap ls --sort cost --limit 5 'model:gpt*' -path:/models
+    llmtap ls --json --limit 0 cause:client_disconnected
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:

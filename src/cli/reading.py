@@ -25,7 +25,7 @@ from .exit_codes import BAD_CONFIG, INTERRUPTED, NO_TRACES
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="FILTER", help="model:claude* status:>=400 …; `llmtap filters` explains it."
+        metavar="FILTER", help="'model:claude* status:>=400 …'; `llmtap filters` explains it."
     ),
 ]
 TraceDir = Annotated[

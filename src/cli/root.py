@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import check, index, show_config
-from .flags import Given, takes_flags
+from .flags import FOLDER, SERVING, Given, takes_flags
 from .keys import build_keys
 
 COMMANDS = {
@@ -19,6 +19,7 @@ COMMANDS = {
     "config": show_config.command,
     "index": index.command,
 }
+_FLAGS = {"index": FOLDER}  # the others take those of serving
 # They read a folder of traces: no server, no database, and no setting but the folder. Modules by
 # name, imported when they are named: together they would make each start slower by a quarter.
 READERS = {
@@ -29,7 +30,13 @@ READERS = {
 _HELP = """The tap on the wire between any LLM client and any LLM API.
 
 Listens on http://127.0.0.1:3000, forwards to the given upstreams, and writes every request down as
-a JSON file that a person can read. Flags go over LLMTAP_… variables, these over config.yaml."""
+a JSON file that a person can read. Flags go over LLMTAP_… variables, these over config.yaml.
+
+\b
+llmtap --type openai
+llmtap --base-url http://127.0.0.1:11434 --type ollama --port 3000
+llmtap --config config.yaml
+"""
 
 
 def build_cli() -> typer.Typer:
@@ -42,9 +49,9 @@ def build_cli() -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    cli.callback()(takes_flags(_serve, _version_flag()))
+    cli.callback()(takes_flags(_serve, _version_flag(), flags=SERVING))
     for name, command in COMMANDS.items():
-        cli.command(name)(takes_flags(command))
+        cli.command(name)(takes_flags(command, flags=_FLAGS.get(name, SERVING)))
     cli.add_typer(build_keys(), name="keys")
     return cli
 
@@ -67,10 +74,17 @@ class _Commands(TyperGroup):
 
 def _serve(ctx: typer.Context, given: Given) -> None:
     if ctx.invoked_subcommand is not None:
+        ctx.default_map = dict.fromkeys(READERS, _folder_of(given))
         return
     from .serve import serve  # noqa: PLC0415  uvicorn and the data plane: only for serving
 
     raise typer.Exit(serve(given.load(), given))
+
+
+def _folder_of(given: Given) -> dict[str, object]:
+    """Flags before a command that reads traces count for it, too."""
+    flags = {"config": given.config, "trace_dir": given.overrides.get("trace_dir")}
+    return {name: str(value) for name, value in flags.items() if value is not None}
 
 
 def _version_flag() -> inspect.Parameter:

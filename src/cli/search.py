@@ -29,7 +29,11 @@ def command(
     """Search in what was said.
 
     System prompts, messages, tool calls and results, thinking and answers; the newest traces first.
-    search timeout, search '"rate limit" model:gpt*', search answer:sorry since:2h
+
+    \b
+    llmtap search timeout
+    llmtap search '"rate limit" model:gpt*'
+    llmtap search answer:sorry since:2h
     """
     node, text = filter_of(words)
     tests = searched(node)

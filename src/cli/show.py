@@ -19,7 +19,7 @@ from .reading import Config, TraceDir, reading
 
 Which = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID|FILTER]...", help="Ids, their beginnings, or a filter."),
+    typer.Argument(metavar="ID|FILTER", help="Ids, their beginnings, or a filter."),
 ]
 
 
@@ -50,6 +50,12 @@ def command(
 
     The newest one where none is named; `llmtap filters` explains filters. Piped, bodies and traces
     come out byte for byte.
+
+    \b
+    llmtap show
+    llmtap show ID
+    llmtap show --raw request ID
+    llmtap show --events cause:upstream_eof
     """
     with reading(trace_dir, config) as folder:
         files = list(_some(folder, which, limit))

@@ -22,7 +22,10 @@ def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's 
     """Print the settings and their origins.
 
     Every effective value with where it came from: cli, environment, file or default. Secrets are
-    masked.
+    masked. Flags are those of llmtap itself.
+
+    \b
+    llmtap config --type openai
     """
     for line in render(given.load()):
         typer.echo(line)

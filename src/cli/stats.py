@@ -51,6 +51,11 @@ def command(
 
     Counts, errors (all that did not end ok), tokens, cost and times, one line a group and one for
     all. A cost with a + leaves out requests that were not free, but whose price is not known.
+
+    \b
+    llmtap stats
+    llmtap stats --by model since:7d
+    llmtap stats --by status key:alice
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:

@@ -38,6 +38,11 @@ def command(
 
     Reads the folder alone and disturbs nobody. On a terminal what runs stands below, elsewhere each
     start, progress and end is a line. Ctrl-C ends it.
+
+    \b
+    llmtap tail
+    llmtap tail --last 20 'model:claude*'
+    llmtap tail --json 'status:>=400'
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:

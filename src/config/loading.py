@@ -40,12 +40,16 @@ class Loaded:
 
 
 def load_settings(
-    overrides: Mapping[str, object], env: Mapping[str, str], path: Path | None = None
+    overrides: Mapping[str, object],
+    env: Mapping[str, str],
+    path: Path | None = None,
+    only: frozenset[str] | None = None,
 ) -> Loaded:
     """The effective settings. `overrides`: flags by setting name, None where not given.
 
     `path` is the config file; without it LLMTAP_CONFIG, then `./config.yaml` where it exists.
-    Raises `ConfigError` with one line for every mistake. Binds and creates nothing.
+    `only`: for who needs no others than these, mistakes in others are passed over. Raises
+    `ConfigError` with one line for every mistake. Binds and creates nothing.
     """
     document, file = _document(path, env)
     known = document.variables | {"LLMTAP_CONFIG", *(f"LLMTAP_{key.upper()}" for key in SHORTHANDS)}
@@ -58,7 +62,9 @@ def load_settings(
     unread = [*document.unread, *(problem.loc for problem in more)]
     if document.broken:
         unread.append(("upstreams",))  # it would have been there
-    return _Reading(sources, [*problems, *more], unread).result(file)
+    return _Reading(sources, [*problems, *more], unread).result(
+        file, only if not document.broken else None
+    )
 
 
 def _document(path: Path | None, env: Mapping[str, str]) -> tuple[Document, Path | None]:
@@ -77,11 +83,14 @@ class _Reading:
         self._problems = problems
         self._pruned = unread
 
-    def result(self, file: Path | None) -> Loaded:
+    def result(self, file: Path | None, only: frozenset[str] | None) -> Loaded:
         settings = self._validate()
         if settings is not None:
             settings, found = check(settings, self._place)
             self._add(found)
+        if only is not None and settings is not None:
+            others = Settings.model_fields.keys() - only
+            self._problems = [p for p in self._problems if not p.loc or p.loc[0] not in others]
         if self._problems or settings is None:
             raise ConfigError(self._lines())
         origins = {dotted(loc): self._origin(loc) for loc in leaves(settings)}
