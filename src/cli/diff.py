@@ -9,7 +9,7 @@ import typer
 
 from ..record.folder import Folder, TraceFile
 from ..record.row import Document
-from .chosen import chosen, document_of, end
+from .chosen import chosen, document_of, end, names
 from .exit_codes import BAD_CONFIG
 from .reading import Config, TraceDir, reading
 
@@ -61,7 +61,7 @@ def _pair(folder: Folder, which: list[str] | None) -> tuple[Document, Document]:
     if not files:
         end("no trace passes")
     ids = len(which or ()) == len(files) and all(
-        file.id.startswith(word.upper()) for word, file in zip(which or (), files, strict=True)
+        names(word, file.id) for word, file in zip(which or (), files, strict=True)
     )
     if ids and len(files) > 2:
         end("two traces can be compared, not three", BAD_CONFIG)

@@ -19,7 +19,9 @@ from .reading import Config, TraceDir, reading
 
 Which = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID|FILTER", help="Ids, their beginnings, or a filter."),
+    typer.Argument(
+        metavar="ID|FILTER", help="Ids, their beginnings (a … at the cut may stand), or a filter."
+    ),
 ]
 
 

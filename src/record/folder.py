@@ -79,6 +79,11 @@ class Folder:
         found = [file for file in self.files(since, until) if file.id.startswith(wanted)]
         return found or [file for file in self.files() if file.id.startswith(wanted)]
 
+    def find_ending(self, end: str) -> list[TraceFile]:
+        """The traces whose id ends so, newest first: all files are looked through."""
+        wanted = end.upper()
+        return [file for file in self.files() if file.id.endswith(wanted)]
+
     def read(self, file: TraceFile) -> bytes | None:
         """The file's bytes; None if it is gone or cannot be read."""
         try:

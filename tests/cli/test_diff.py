@@ -43,6 +43,13 @@ def test_two_ids_the_former_first(session: Session) -> None:
     assert compared(run(folder, ids[3], ids[0], "--json")) == (ids[3], ids[0])
 
 
+def test_ids_that_a_narrow_terminal_has_cut(session: Session) -> None:
+    folder, ids = session
+    cut = f"{ids[3][:20]}…" if ids[3][:20] != ids[0][:20] else f"…{ids[3][-8:]}"
+    assert compared(run(folder, cut, f"…{ids[0][-8:]}", "--json")) == (ids[3], ids[0])
+    assert compared(run(folder, f"…{ids[2][-8:]}", "--json")) == (ids[1], ids[2])
+
+
 def test_of_a_filter_the_newest(session: Session) -> None:
     folder, ids = session
     assert compared(run(folder, "model:claude*", "--json")) == (ids[2], ids[3])

@@ -39,6 +39,11 @@ def test_the_newest_so_many_and_some_by_id(session: Session) -> None:
     assert ids(run(session, session[1][3], session[1][1]).stdout) == [session[1][1], session[1][3]]
 
 
+def test_ids_that_a_narrow_terminal_has_cut(session: Session) -> None:
+    cut = f"…{session[1][1][-8:]}"
+    assert ids(run(session, cut).stdout) == [session[1][1]]
+
+
 def test_lines_hold_the_whole_trace(session: Session) -> None:
     line = run(session, session[1][0]).stdout
     (path,) = session[0].glob(f"*/*{session[1][0]}*")

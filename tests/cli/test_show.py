@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,35 @@ def test_an_id_that_begins_several_is_refused(tmp_path: Path) -> None:
         write_trace(tmp_path, example() | {"id": example()["id"][:-1] + str(number)})
     found = run(tmp_path, "01M7YP3ZJM")
     assert found.exit_code == 2
-    assert "5 ids begin so" in found.stderr
+    assert found.stderr.splitlines()[0] == "01M7YP3ZJM: 5 ids begin so; give more of it"
+    listed = [line.split()[0] for line in found.stderr.splitlines()[1:]]
+    assert sorted(listed) == [example()["id"][:-1] + str(number) for number in range(5)]
+    assert run(tmp_path, "01M7YP3ZJM…").stderr.startswith("01M7YP3ZJM…: 5 ids begin so")
+    assert run(tmp_path, "…" + example()["id"][-8:-1] + "3").exit_code == 0
+    many = tmp_path / "many"
+    for number in range(14):
+        write_trace(many, example() | {"id": f"01M7YP3ZJM4CHZY65DPDC{number:02}3Y9"})
+    told = run(many, "…3Y9").stderr.splitlines()
+    assert (told[0], told[-1]) == ("…3Y9: 14 ids end so; give more of it", "  and 4 more")
+    assert len(told) == 12
+
+
+@pytest.mark.parametrize("cut", ["01M7YP3ZJM4C…", "01m7yp3z…", "…DPDCSG3Y9", "…g3y9"])
+def test_an_id_that_a_narrow_terminal_has_cut_is_taken(folder: Path, cut: str) -> None:
+    assert run(folder, cut).stdout.startswith(example()["id"])
+
+
+def test_what_ls_shows_on_a_narrow_terminal_can_be_given_to_show(folder: Path) -> None:
+    listed = on_terminal(folder, "ls", "model:claude*", "session:6f1c*", columns=60).decode()
+    (cut,) = re.findall(r"01M7YP3Z\w*…", listed)
+    assert run(folder, cut).stdout.startswith(example()["id"])
+
+
+def test_a_cut_id_that_is_nobodys_is_no_search(folder: Path) -> None:
+    for word in ("01M7YP3ZZZ…", "…ZZZZ", "Z…"):
+        found = run(folder, word)
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert found.stderr.startswith(f"{word}: no trace with this id")
 
 
 def test_no_answer_no_stream(tmp_path: Path) -> None:
@@ -100,11 +129,11 @@ def test_no_answer_no_stream(tmp_path: Path) -> None:
     assert "there was no answer" in run(tmp_path, "--raw", "response").stderr
 
 
-def on_terminal(folder: Path, *arguments: str) -> bytes:
+def on_terminal(folder: Path, *arguments: str, columns: int = 100) -> bytes:
     """What a terminal is sent."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "src.main", *arguments, "--trace-dir", str(folder)]
-    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
     env.pop("NO_COLOR", None)
     child = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=env, cwd=folder)
     os.close(theirs)
