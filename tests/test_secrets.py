@@ -389,7 +389,7 @@ def test_search_finds_what_it_looks_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["1", "body", "0.0", "request"])
-@pytest.mark.parametrize("name", ["password", "Api_Key"])
+@pytest.mark.parametrize("name", ["password", "Api_Key", "PASSWORD", "X_API_KEY", "aPikEY"])
 def test_a_short_password_is_masked_where_it_stands_and_breaks_nothing(
     upstream: Upstream, open_tap: LLMTap, case: str, name: str, secret: str
 ) -> None:

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import orjson
 
-from ..utils.redaction import MASK, MASK_TEXT
+from ..utils.redaction import MASK, MASK_TEXT, TELLING_NAMES, TELLING_PATTERN, is_telling
 
-_FIELD_NAMES = (
-    "api_key",
-    "apikey",
-    "apiKey",
-    "api-key",
-    "x-api-key",
-    "X-Api-Key",
-    "x_api_key",
-    "API_KEY",
-    "authorization",
-    "Authorization",
-    "authorization_token",
-    "proxy-authorization",
-    "access_token",
-    "accessToken",
-    "refresh_token",
-    "refreshToken",
-    "id_token",
-    "client_secret",
-    "clientSecret",
-    "secret_key",
-    "password",
-    "Password",
-)
-_FIELDS = frozenset(_FIELD_NAMES)
-_LOWER_FIELDS = frozenset(name.lower() for name in _FIELD_NAMES)
+
+def _spellings(words: tuple[str, ...]) -> Iterator[str]:
+    """How a name is usually written: api_key, api-key, apikey, each also API_KEY, Api_Key and
+    Api_key; apiKey."""
+    titled = [word.title() for word in words]
+    for joint in ("_", "-", ""):
+        name = joint.join(words)
+        yield from (name, name.upper(), joint.join(titled), name.capitalize())
+    yield "".join([words[0], *titled[1:]])
+
+
+_FIELDS = frozenset(name for words in TELLING_NAMES for name in _spellings(words))
 _CONTAINERS = (dict, list)
 _FIELD_TEXT = re.compile(
-    r'("(?:' + "|".join(_FIELD_NAMES) + r')"\s*:\s*")((?:[^"\\]|\\.)+)("|\\?\Z)', re.IGNORECASE
+    r'("(?:' + TELLING_PATTERN + r')"\s*:\s*")((?:[^"\\]|\\.)+)("|\\?\Z)', re.IGNORECASE | re.ASCII
 )
 
 
@@ -51,14 +37,15 @@ def mask_fields(value: object) -> list[str]:
     for item in stack:
         if type(item) is dict:
             if not _FIELDS.isdisjoint(item):
-                return _mask_fields(value, _FIELDS.__contains__)
+                return mask_fields_in_any_case(value)
             stack += [x for x in item.values() if type(x) is not str and type(x) in _CONTAINERS]
         elif type(item) is list:
             stack += [x for x in item if type(x) is not str and type(x) in _CONTAINERS]
     return []
 
 
-def _mask_fields(value: object, tells: Callable[[str], bool]) -> list[str]:
+def mask_fields_in_any_case(value: object) -> list[str]:
+    """The same where such a name is known to be there, however it is written: aPI_kEY."""
     pointers: list[str] = []
     stack: list[tuple[object, str]] = [(value, "")]
     while stack:
@@ -68,7 +55,9 @@ def _mask_fields(value: object, tells: Callable[[str], bool]) -> list[str]:
             at = f"{pointer}/{escape(str(key))}"
             if isinstance(inner, (dict, list)):
                 stack.append((inner, at))
-            elif isinstance(item, dict) and inner and isinstance(inner, str) and tells(str(key)):
+            elif (
+                isinstance(item, dict) and inner and isinstance(inner, str) and is_telling(str(key))
+            ):
                 item[key] = MASK_TEXT
                 pointers.append(at)
     return sorted(pointers)
@@ -78,24 +67,21 @@ def _dict(item: object) -> dict[str, object]:
     return item if isinstance(item, dict) else {}
 
 
-def mask_fields_in_any_case(value: object) -> list[str]:
-    """The same where a name is known to be there, however it is written: Api_Key."""
-    return _mask_fields(value, lambda key: key.lower() in _LOWER_FIELDS)
-
-
 def _list(item: object) -> list[object]:
     return item if isinstance(item, list) else []
 
 
 _FIELD_BYTES = re.compile(
-    rb'"(?:' + "|".join(_FIELD_NAMES).encode() + rb')"\s*:\s*"((?:[^"\\]|\\.)+)', re.IGNORECASE
+    rb'"(?:' + TELLING_PATTERN.encode() + rb')"\s*:\s*"((?:[^"\\]|\\.)+)', re.IGNORECASE
 )
 
 
-# How every one of them begins. With a literal first byte the search is five times faster than
-# looking for what they end with.
+# How every one of them begins, in four letters: sets, which are looked up, and only where all four
+# fit, the words. Half the time of trying the words at each quote.
 _FIELD_HINT = re.compile(
-    rb'"(?:[Aa][Pp][Ii][-_Kk]|[Aa]uth|access|refresh|id_t|client|secret|[Pp]assw|proxy-a|[Xx][-_][Aa]pi)'
+    rb'"[AaCcIiPpRrSsXx][-_AaCcDdEeLlPpRrUu][-_AaCcFfIiOoPpSsTt][-_EeHhIiKkOoPpRrSsTtXx]'
+    rb"(?<=[Aa][Pp][Ii].|[Aa][Uu][Tt][Hh]|[Aa][Cc][Cc][Ee]|[Cc][Ll][Ii][Ee]|[Ii][Dd][-_Tt]."
+    rb"|[Pp][Aa][Ss][Ss]|[Pp][Rr][Oo][Xx]|[Rr][Ee][Ff][Rr]|[Ss][Ee][Cc][Rr]|[Xx][-_][Aa].|[Xx][Aa][Pp].)"
 )
 
 

@@ -34,9 +34,26 @@ SECRET_HEADERS: frozenset[bytes] = frozenset(
         b"sec-websocket-protocol",  # browsers put `openai-insecure-api-key.<key>` there
     )
 )
-SECRET_QUERY: frozenset[bytes] = frozenset(
-    (*CREDENTIAL_QUERY, b"access_token", b"sig", b"signature")
+
+# Names of fields, parameters and headers that tell of a secret, word by word: however they are put
+# together (`api_key`, `apiKey`, `API-KEY`) and in any case.
+TELLING_NAMES: tuple[tuple[str, ...], ...] = (
+    ("api", "key"),
+    ("x", "api", "key"),
+    ("authorization",),
+    ("authorization", "token"),
+    ("proxy", "authorization"),
+    ("access", "token"),
+    ("refresh", "token"),
+    ("id", "token"),
+    ("client", "secret"),
+    ("secret", "key"),
+    ("password",),
 )
+TELLING_PATTERN = "|".join("[-_]?".join(words) for words in TELLING_NAMES)
+"""A regular expression without groups, for ASCII letters of any case."""
+_TELLING = frozenset("".join(words).encode() for words in TELLING_NAMES)
+_SECRET_QUERY = _TELLING | {b"key", b"sig", b"signature"}
 
 # Headers that hold a URL, which may hold a secret parameter.
 URL_HEADERS: frozenset[bytes] = frozenset(
@@ -60,7 +77,7 @@ def is_secret_header(lowername: bytes, extra: frozenset[bytes] = frozenset()) ->
     """
     if lowername in SECRET_HEADERS or lowername in extra:
         return True
-    if b"secret" in lowername:
+    if b"secret" in lowername or _flat(lowername) in _TELLING:
         return True
     return b"token" in lowername and not _FIGURES.search(lowername)
 
@@ -119,9 +136,19 @@ def redact_query(query: bytes, extra: frozenset[bytes] = frozenset()) -> tuple[b
     return b"&".join(parts), [s for s in secrets if len(s) >= SEARCHED_LENGTH]
 
 
+@lru_cache(maxsize=512)
 def _is_secret_parameter(name: bytes, extra: frozenset[bytes]) -> bool:
     name = unquote_to_bytes(name).lower()
-    return name in SECRET_QUERY or name in extra
+    return _flat(name) in _SECRET_QUERY or name in extra
+
+
+def _flat(lowername: bytes) -> bytes:
+    return lowername.translate(None, b"-_")
+
+
+def is_telling(name: str) -> bool:
+    """Whether a field of this name holds a secret."""
+    return _flat(name.lower().encode("utf-8", "replace")) in _TELLING
 
 
 def redact_target(target: bytes) -> tuple[bytes, list[bytes]]:
@@ -135,7 +162,7 @@ def redact_target(target: bytes) -> tuple[bytes, list[bytes]]:
 
 # What a secret looks like where nobody told us its value: logs and error texts.
 _SHAPES = re.compile(
-    r"(?P<query>[?&](?:key|api_key|access_token|sig|signature)=)[^&\s\"'#]+"
+    r"(?P<query>[?&](?:key|sig|signature|" + TELLING_PATTERN + r")=)[^&\s\"'#]+"
     r"|(?P<scheme>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{6,}"
     r"|(?P<header>\b(?:authorization|proxy-authorization|x-api-key|api-key|x-goog-api-key"
     r"|x-client-api-key|set-cookie|cookie)[\"']?\s*[:=]\s*[\"']?(?:(?:Bearer|Basic)\s+)?)[^\s\"',;]+"

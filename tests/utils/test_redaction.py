@@ -30,6 +30,11 @@ from src.utils.redaction import (
         b"x-csrf-token",
         b"my-secret-thing",
         b"client-secret",
+        b"apikey",
+        b"x-apikey",
+        b"x_api_key",
+        b"password",
+        b"clientsecret",
     ],
 )
 def test_secret_headers(name: bytes) -> None:
@@ -81,6 +86,25 @@ def test_a_query_keeps_everything_but_its_secrets_verbatim() -> None:
     masked, secrets = redact_query(query)
     assert masked == b"a=1;b=2&KEY=[REDACTED]&c=%zz&key=&sig=[REDACTED]"
     assert {b"s%2Bcret-1234", b"s+cret-1234", b"abcdefghij"} == set(secrets)
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"KEY apiKey API_KEY api-key X_API_KEY x-api-key accessToken PASSWORD client_secret"
+    b" refreshToken Signature id_token %41pi_key".split(),
+)
+def test_a_parameters_name_may_be_written_in_any_way(name: bytes) -> None:
+    masked, secrets = redact_query(b"a=1&" + name + b"=0123456789&b=2")
+    assert masked == b"a=1&" + name + b"=" + MASK + b"&b=2"
+    assert secrets == [b"0123456789"]
+    if b"%" not in name:
+        text = f"GET /v1?a=1&{name.decode()}=0123456789"
+        assert redact_text(text) == f"GET /v1?a=1&{name.decode()}=[REDACTED]"
+
+
+@pytest.mark.parametrize("name", [b"pageToken", b"max_tokens", b"page_key", b"keys", b"alt"])
+def test_other_parameters_are_no_secrets(name: bytes) -> None:
+    assert redact_query(name + b"=0123456789") == (name + b"=0123456789", [])
 
 
 def test_a_parameters_name_may_be_escaped() -> None:
