@@ -13,6 +13,7 @@ from . import genai, masking, render
 from .bodies import Limits
 from .changes import HeaderChanges
 from .costing import complete_usage, cost_of
+from .echoes import echoes_of
 from .files import trace_name
 from .findings import Findings, find
 from .recorded import Recorded
@@ -271,9 +272,10 @@ def _written(recorded: Recorded, fields: dict[str, object]) -> bytes:
         # Bodies and events are masked already; what is left is headers, addresses, errors.
         data = render.masked_document(data, recorded.masker.clean)
     if secrets:
-        for needle in masking.needles(tuple(secrets)):
-            if needle in data:
-                return render.masked_document(data, masking.cleaner(secrets))
+        echoes = echoes_of(tuple(secrets))
+        for needle in echoes.needles:
+            if needle in data and echoes.stand_in(data):
+                return render.masked_document(data, echoes.clean)
     return data
 
 

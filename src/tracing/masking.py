@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
 import orjson
 
@@ -102,25 +101,6 @@ def escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-@lru_cache(maxsize=256)
-def variants(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """How secrets may stand in a rendered document: as they are, escaped once (a JSON string), and
-    twice (JSON inside the raw of an event)."""
-    found: dict[bytes, None] = {}
-    for text in texts:
-        once = orjson.dumps(text.decode("utf-8", "replace"))[1:-1]
-        twice = orjson.dumps(once.decode())[1:-1]
-        found.update(dict.fromkeys((text, once, twice)))
-    return tuple(found)
-
-
-@lru_cache(maxsize=256)
-def needles(texts: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The variants to look for: one that holds another is found with it."""
-    every = variants(texts)
-    return tuple(v for v in every if not any(o in v and o != v for o in every))
-
-
 # Our own vocabulary: never searched, or a client could break its trace with a key "complete".
 _OURS = frozenset({"schema", "id", "state", "timing", "redactions"})
 _WORDS = frozenset(
@@ -135,21 +115,6 @@ _THEIRS = frozenset(
 
 
 _MESSAGES = frozenset({"request", "response"})
-
-
-def cleaner(secrets: list[bytes]) -> Callable[[str], str]:
-    """What takes every echo of these secrets out of a text."""
-    texts = sorted(
-        {v.decode("utf-8", "replace") for v in variants(tuple(secrets))}, key=len, reverse=True
-    )
-
-    def clean(text: str) -> str:
-        for secret in texts:
-            if secret in text:
-                text = text.replace(secret, MASK_TEXT)
-        return text
-
-    return clean
 
 
 def mask_document(

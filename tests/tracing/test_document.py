@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 
 import orjson
 import pytest
@@ -169,6 +170,65 @@ def test_a_secret_that_is_written_in_other_ways_is_found_too() -> None:
     escaped = text.replace(b"/", b"\\/")
     document = build(chunks=[escaped], secrets=[secret])
     assert "wo/rd" not in json.dumps(document)
+
+
+SLASHED = b"kE9/abcdefgh+ijklmnopqrstuvwxyz="
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("secret", "spelled"),
+    [
+        (KEY, KEY.decode().replace("a", "\\u0061", 1)),
+        (KEY, "".join(f"\\u{ord(c):04x}" for c in KEY.decode()[:15]) + KEY.decode()[15:]),
+        (SLASHED, SLASHED.decode().replace("/", "\\/")),
+        (SLASHED, SLASHED.decode().replace("+", "\\u002B").replace("=", "\\u003D")),
+        (SLASHED, SLASHED.decode().replace("/", "\\u002f").replace("+", "\\u002b")),
+    ],
+)
+def test_a_secret_spelled_with_escapes_in_json_within_json_is_masked(
+    secret: bytes, spelled: str, depth: int
+) -> None:
+    arguments = f'{{"key": "{spelled}"}}'
+    for _ in range(depth - 1):
+        arguments = json.dumps({"inner": arguments})
+    assert secret.decode() not in arguments
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    answered = {"id": "c", "choices": [{"index": 0, "message": message}]}
+    document = build(chunks=[compact(answered)], secrets=[b"Bearer " + secret, secret])
+    body = document["response"]["body"]["value"]
+    kept = body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
+    assert kept == arguments.replace(escaped(spelled, depth - 1), MASK_TEXT)
+    assert MASK_TEXT in kept
+    pointer = "/response/body/value/choices/0/message/tool_calls/0/function/arguments"
+    assert document["redactions"] == ["/request/headers/1/1", pointer]
+
+
+def escaped(text: str, times: int) -> str:
+    return text if times == 0 else json.dumps(escaped(text, times - 1))[1:-1]
+
+
+def test_a_secret_spelled_with_escapes_in_an_event_is_masked() -> None:
+    event = b'data: {"a":"' + KEY.replace(b"k", b"\\u006b", 1) + b'"}\n\n'
+    document = build(chunks=[event], content_type=b"text/event-stream", secrets=[KEY])
+    assert document["stream"]["events"][0]["raw"] == 'data: {"a":"[REDACTED]"}\n\n'
+    assert "/stream/events/0/raw" in document["redactions"]
+
+
+def test_what_ends_as_a_secret_does_is_left_alone() -> None:
+    text = "sk-" + KEY.decode()[-18:]
+    document = build(chunks=[compact({"a": text})], secrets=[KEY])
+    assert document["response"]["body"]["value"] == {"a": text}
+    assert document["redactions"] == ["/request/headers/1/1"]
+
+
+def test_escapes_by_the_megabyte_hold_nobody_up() -> None:
+    body = compact({"a": KEY.decode()[1:], "b": "\\" * 500_000, "c": "\\u0073" * 100_000})
+    secrets = [b"%s-%d" % (KEY, n) for n in range(100)] + [KEY[:9] + b"x" * 60_000, KEY]
+    started = time.process_time()
+    build(body, secrets=secrets)
+    assert time.process_time() - started < 2
 
 
 def test_a_masked_document_still_reads_well() -> None:
