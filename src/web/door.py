@@ -26,6 +26,9 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="llmtap"'}
 _FAILURES = 10  # at once from one address,
 _FORGIVEN_S = 6.0  # and one more each
 _REMEMBERED = 10_000  # in each table; the oldest is forgotten
+_TOGETHER = 100  # at once from all addresses,
+_ANSWERED_S = 0.05  # and one more each
+_LONGEST_S = 5.0  # that one waits for its answer: 100 of them, the API has room for 256 requests
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,13 +68,15 @@ class Failures:
         ahead = self._free_at.get(network_of(address), 0.0) - self._clock()
         return max(0.0, ahead - (_FAILURES - 1) * _FORGIVEN_S)
 
-    def note(self, address: str, digest: bytes) -> None:
-        """One more wrong key; `digest`: its SHA-256."""
+    def note(self, address: str, digest: bytes) -> bool:
+        """One more wrong key; `digest`: its SHA-256. True: it is a new guess."""
         name, now = network_of(address), self._clock()
-        if (name, digest) not in self._tried:
+        new = (name, digest) not in self._tried
+        if new:
             self._free_at[name] = max(self._free_at.pop(name, now), now) + _FORGIVEN_S
             _bound(self._free_at)
         _remember(self._tried, (name, digest))
+        return new
 
     def is_welcome(self, address: str, digest: bytes) -> bool:
         """Whether this key was let in from there before, and lately."""
@@ -80,6 +85,26 @@ class Failures:
     def welcome(self, address: str, digest: bytes) -> None:
         """It is let in."""
         _remember(self._welcome, (network_of(address), digest))
+
+
+class Pace:
+    """Wrong keys from all addresses together: beyond some at once their answers come one after the
+    other. A right key is never made to wait, or many who guess would lock out all who know; so who
+    takes silence for a no is not slowed by this, only by what each address may try."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next_at = 0.0
+
+    def delay_s(self) -> float | None:
+        """Of the answer to one more wrong key; None: too many wait already, refuse it."""
+        now = self._clock()
+        next_at = max(self._next_at, now) + _ANSWERED_S
+        delay = next_at - now - _TOGETHER * _ANSWERED_S
+        if delay > _LONGEST_S:
+            return None
+        self._next_at = next_at
+        return max(delay, 0.0)
 
 
 def _remember(table: OrderedDict[tuple[str, bytes], None], name: tuple[str, bytes]) -> None:
@@ -112,6 +137,7 @@ class Door:
         self._salt_file = trace_dir / SALT_NAME
         self._salt = b""
         self._failures = Failures(clock)
+        self._pace = Pace(clock)
 
     def replace_keys(self, keys: list[ClientKey]) -> None:
         """All client keys there are now."""
@@ -136,14 +162,20 @@ class Door:
                 self._failures.welcome(address, viewer.digest)
                 return viewer
         if wait_s:
-            after = {"Retry-After": str(int(wait_s) + 1)}
-            raise Refusal(429, "too_many_failures", "too many wrong keys; wait", after)
+            raise _too_many(wait_s)
         if not presented:
             text = "give an API key as Authorization: Bearer or as X-API-Key"
             raise Refusal(401, "no_api_key", text, _CHALLENGE)
-        for key in presented:
-            self._failures.note(address, sha256(key).digest())
-        raise Refusal(401, "invalid_api_key", "the API key is not known here", _CHALLENGE)
+        delay_s = self._judged(address, presented)
+        if delay_s is None:
+            raise _too_many(_LONGEST_S)
+        text = "the API key is not known here"
+        raise Refusal(401, "invalid_api_key", text, _CHALLENGE, delay_s=delay_s)
+
+    def _judged(self, address: str, wrong: list[bytes]) -> float | None:
+        """Note wrong keys. How long their answer has to wait; None: it is refused."""
+        new = [self._failures.note(address, sha256(key).digest()) for key in wrong]
+        return self._pace.delay_s() if any(new) else 0.0
 
     def still_knows(self, viewer: Viewer) -> bool:
         """Whether the key by which somebody was let in would let in today: it may have been taken
@@ -174,6 +206,11 @@ class Door:
             except OSError:
                 return None
         return fingerprint_of(self._salt, presented)
+
+
+def _too_many(wait_s: float) -> Refusal:
+    after = {"Retry-After": str(int(wait_s) + 1)}
+    return Refusal(429, "too_many_failures", "too many wrong keys; wait", after)
 
 
 def _is_expired(key: ClientKey) -> bool:

@@ -27,7 +27,7 @@ _TYPES = {404: "not_found", 405: "method_not_allowed"}
 
 
 class Refusal(Exception):
-    """Ends a request with this answer. `more` stands beside type and message."""
+    """Ends a request with this answer, `delay_s` later. `more` stands beside type and message."""
 
     def __init__(
         self,
@@ -35,9 +35,12 @@ class Refusal(Exception):
         kind: str,
         message: str,
         headers: Mapping[str, str] | None = None,
+        *,
+        delay_s: float = 0.0,
         **more: object,
     ) -> None:
         super().__init__(message)
+        self.delay_s = delay_s
         self.status = status
         self.headers = dict(headers or {})
         self.body: dict[str, object] = {"type": kind, "message": message, **more}

@@ -18,7 +18,7 @@ from ..record.row import Row
 from ..store.reader import Page, Reader, SessionPage
 from ..store.stats import Bucket
 from .door import Door, Viewer
-from .errors import gone, not_found
+from .errors import Refusal, gone, not_found
 from .feed import Feed
 from .files import Body, GoneError, TraceFiles, Which, without_bodies
 from .sending import EventStream
@@ -169,9 +169,13 @@ class View:
 
 
 async def look(request: Request) -> View:
-    """Whoever asks, let in. Raises Refusal."""
+    """Whoever asks, let in. Raises Refusal, when its time has come."""
     site: Site = request.app.state.site
-    return View(site, site.door.viewer(request))
+    try:
+        return View(site, site.door.viewer(request))
+    except Refusal as refusal:
+        await asyncio.sleep(refusal.delay_s)
+        raise
 
 
 Looking = Annotated[View, Depends(look)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import pytest
@@ -111,6 +112,56 @@ def test_failures_are_forgiven_with_time_and_bounded_in_number() -> None:
         failures.note(f"10.0.{number // 256}.{number % 256}", b"x")
     assert len(failures._free_at) <= 10_000
     assert len(failures._tried) <= 10_000
+
+
+def from_many(number: int) -> str:
+    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
+def test_wrong_keys_from_many_addresses_are_answered_one_after_the_other(made: Made) -> None:
+    now = 1000.0
+    knows = ClientKey("bob", hashlib.sha256(b"sk-bob").digest())
+    door = Door(None, [knows], made.folder, is_open=False, clock=lambda: now)
+
+    def guess(number: int) -> Refusal:
+        with pytest.raises(Refusal) as refused:
+            door.viewer(asking(from_many(number), x_api_key=f"wrong-{number}"))
+        # Whoever knows a key is let in meanwhile, and from where nobody came before.
+        assert door.viewer(asking(from_many(1_000_000 + number), x_api_key="sk-bob")).label == "bob"
+        return refused.value
+
+    assert {guess(number).delay_s for number in range(100)} == {0.0}
+    waits = [guess(100 + number).delay_s for number in range(100)]
+    assert waits == pytest.approx([0.05 * (number + 1) for number in range(100)])
+    full = guess(200)
+    assert (full.status, full.delay_s, full.headers) == (429, 0.0, {"Retry-After": "6"})
+    now += 1.0
+    assert [guess(201 + number).status for number in range(21)] == [401] * 20 + [429]
+    now += 60.0
+    assert guess(300).delay_s == 0.0
+
+
+def test_the_same_wrong_key_again_is_no_new_guess(made: Made) -> None:
+    door = Door(b"x" * 32, [], made.folder, is_open=False, clock=lambda: 1000.0)
+    for _ in range(300):
+        with pytest.raises(Refusal) as refused:
+            door.viewer(asking("10.0.0.1", x_api_key="an-old-key"))
+        assert (refused.value.status, refused.value.delay_s) == (401, 0.0)
+
+
+async def test_who_knows_a_key_does_not_wait_behind_who_guesses(site: Site) -> None:
+    for number in range(190):
+        with pytest.raises(Refusal):
+            site.door.viewer(asking(from_many(number), x_api_key=f"wrong-{number}"))
+    guesser, other = Browser(site, peer="10.8.8.8"), Browser(site, peer="10.9.9.9")
+    guess = asyncio.create_task(guesser.get("/api/me", "wrong"))
+    for _ in range(20):
+        assert (await other.get("/api/me", ADMIN)).status_code == 200
+    assert not guess.done()  # for seconds yet
+    guess.cancel()
+    await asyncio.gather(guess, return_exceptions=True)
+    await guesser.close()
+    await other.close()
 
 
 def test_an_expired_key_is_no_key(made: Made) -> None:
