@@ -183,7 +183,7 @@ async def test_a_slow_reader_is_told_how_much_it_missed_and_costs_a_megabyte(
     address: tuple[str, int], site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four in earnest, which take longer to fill."""
-    monkeypatch.setattr("src.web.feed._BYTES", 1 << 20)
+    monkeypatch.setattr("src.web.subscription._BYTES", 1 << 20)
     traces, count, held = Traces(folder), 480, 0
     sock = await asyncio.to_thread(reading_little, address)
     other = await Listening.to(address)
