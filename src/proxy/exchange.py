@@ -1,4 +1,8 @@
-"""The vocabulary of the data plane: one request, its answer, and how it ended."""
+"""One request and all that is learned of it: what middlewares are given, and the gateway keeps.
+
+The words it is told in stand beside it, and can be imported from here: `response`, `upstream`,
+`endings`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from time import monotonic, time_ns
 
 from ..utils.spellings import Spellings
 from .bodies import RequestBody, ResponseBody
+from .endings import Attempt, Cause, ErrorRecord, Phase
 from .errors import PayloadTooLarge
 from .providers.base import Header, Provider
+from .response import Response
+from .upstream import Forwarded, Upstream
 
 log = logging.getLogger("llmtap.proxy")
 
@@ -33,131 +38,6 @@ def _editable(name: bytes) -> bool:
 
 
 _EDITABLE = Spellings(_editable)  # raises for what is not
-
-
-class Cause(StrEnum):
-    """How an exchange ended, as written to `termination.cause`."""
-
-    OK = "ok"
-    UPSTREAM_ERROR = "upstream_error"  # a 4xx or 5xx the upstream sent
-    CLIENT_DISCONNECTED = "client_disconnected"
-    CONNECT_FAILED = "connect_failed"
-    TLS_FAILED = "tls_failed"
-    UPSTREAM_RESET = "upstream_reset"
-    UPSTREAM_EOF = "upstream_eof"  # closed short of its length or without an answer
-    TIMEOUT = "timeout"
-    REJECTED = "rejected"  # by a middleware or by the proxy's own limits
-    SHUTDOWN = "shutdown"
-
-
-class Phase(StrEnum):
-    """How far an exchange had come when it ended."""
-
-    REQUEST = "request"  # reading the request, passing the middlewares
-    CONNECT = "connect"
-    HEADERS = "headers"  # sent, waiting for the upstream's head
-    BODY = "body"
-    DONE = "done"
-
-
-@dataclass(slots=True, frozen=True)
-class ErrorRecord:
-    """An error as the trace names it. `source` is client, proxy, upstream or in_stream."""
-
-    source: str
-    type: str
-    message: str
-    status: int | None = None
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One try at the upstream. `started` is monotonic seconds, `wait_ms` the pause before it."""
-
-    started: float
-    key_label: str | None = None
-    status: int | None = None
-    error: str | None = None
-    wait_ms: float = 0.0
-
-
-class Response:
-    """The answer on its way to the client.
-
-    `headers` are raw pairs in the upstream's order and case, hop-by-hop ones included until the
-    gateway sends them; a middleware may change the list. `body` is bytes for an answer made here,
-    else the upstream's body, which passes through unbuffered.
-    """
-
-    __slots__ = ("body", "headers", "http_version", "reason", "refused", "status")
-
-    def __init__(
-        self,
-        status: int,
-        headers: list[Header],
-        body: bytes | ResponseBody,
-        *,
-        reason: bytes = b"",
-        http_version: bytes = b"1.1",
-        refused: bool = False,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.reason = reason
-        self.http_version = http_version
-        self.refused = refused
-
-    def map_body(self, transform: Callable[[bytes], bytes]) -> None:
-        """Rewrite the body chunk by chunk as it passes; the announced length goes with it.
-
-        `transform` gets each chunk and returns what the client gets for it (b"" for nothing yet);
-        it is called once more with b"" at the end for what it still holds. Further ones get what
-        the first has made of it. Raises RuntimeError for a WebSocket's frames.
-        """
-        if self.status == 101:
-            raise RuntimeError("a WebSocket's frames cannot be rewritten")
-        self.headers = [h for h in self.headers if h[0].lower() != b"content-length"]
-        if isinstance(self.body, bytes):
-            self.body = transform(self.body) + transform(b"")
-        else:
-            self.body.map(transform)
-
-
-@dataclass(slots=True, frozen=True)
-class Upstream:
-    """Where requests go: a configured upstream made ready. `base` has no slash at its end."""
-
-    name: str
-    provider: Provider
-    base_url: str
-    prefix: bytes
-    scheme: str
-    host: str
-    port: int
-    host_header: bytes
-    base_path: bytes
-    api_key: str | None
-    key_label: str | None
-    extra_headers: tuple[Header, ...]
-    base_query: bytes = b""  # goes before the request's own
-
-
-@dataclass(slots=True)
-class Forwarded:
-    """What was really sent: path and query, and the headers in order as on the wire."""
-
-    upstream: Upstream
-    target: bytes
-    headers: list[Header]
-    body_changed: bool = False
-    sha256_out: str | None = None  # hex, of a replaced body; else it is the client's
-
-    @property
-    def url(self) -> str:
-        """The whole address the request went to."""
-        up = self.upstream
-        return f"{up.scheme}://{up.host_header.decode()}{self.target.decode('latin-1')}"
 
 
 class Exchange:
