@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import islice
+from operator import attrgetter
 from typing import Annotated, Any
 
 import typer
 
+from ..query.fields import FIELDS
 from ..record.row import Row
 from .cells import (
     iso,
@@ -37,14 +39,20 @@ _COLUMNS = (
 
 
 class Order(StrEnum):
-    """By what to sort."""
+    """By what to sort: what the API sorts by, the model, and both kinds of tokens together."""
 
     TIME = "time"
+    RECEIVED = "received"  # the API's name of the same
     MODEL = "model"
     STATUS = "status"
     TOKENS = "tokens"
+    IN = "in"
+    OUT = "out"
+    CACHED = "cached"
+    REASONING = "reasoning"
     TTFT = "ttft"
     DURATION = "duration"
+    OVERHEAD = "overhead"
     COST = "cost"
 
 
@@ -100,7 +108,7 @@ def _cells(row: Row) -> list[Cell]:
 
 def _ordered(rows: Iterator[Row], sort: Order, most: int | None, *, reverse: bool) -> list[Row]:
     """What is unknown comes last, either way; of equals the newest first."""
-    if sort is Order.TIME and not reverse:
+    if sort in (Order.TIME, Order.RECEIVED) and not reverse:
         return list(islice(rows, most))
     value_of = _VALUES[sort]
     known: list[Row] = []
@@ -123,11 +131,8 @@ def _tokens(row: Row) -> int | None:
 
 # Of each order all values are of one type, or None.
 _VALUES: dict[Order, Callable[[Row], Any]] = {
-    Order.TIME: lambda row: row.received_us,
-    Order.MODEL: lambda row: row.model,
-    Order.STATUS: lambda row: row.status,
+    Order.TIME: attrgetter("received_us"),
+    Order.RECEIVED: attrgetter("received_us"),
     Order.TOKENS: _tokens,
-    Order.TTFT: lambda row: row.ttft_ms,
-    Order.DURATION: lambda row: row.duration_ms,
-    Order.COST: lambda row: row.cost_usd,
+    **{order: attrgetter(FIELDS[order.value].column) for order in Order if order.value in FIELDS},
 }

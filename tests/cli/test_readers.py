@@ -19,6 +19,7 @@ from src.query.fields import FIELDS
 from src.query.groups import Group
 from src.record.figures import Figures
 from src.record.folder import Folder
+from src.store.cursors import SORTS
 from tests.record.traces import NOON, Written, answer, chat
 from tests.store.making import make_row
 
@@ -187,6 +188,15 @@ def test_stats_by_what_there_is_not_says_what_there_is(written: Written) -> None
 
 def stats_by(written: Written, by: str, *options: str) -> Result:
     return run("stats", "--by", by, "--trace-dir", str(written.root), *options)
+
+
+def test_ls_sorts_by_all_that_the_api_does(written: Written) -> None:
+    for order in SORTS:
+        found = rows(run("ls", "--sort", order, "--json", "--trace-dir", str(written.root)))
+        column = "received_at" if order == "received" else SORTS[order]
+        known = [row[column] for row in found if row[column] is not None]
+        assert known == sorted(known, reverse=True), order
+        assert len(found) == len(rows(run("ls", "--json", "--trace-dir", str(written.root))))
 
 
 def test_ls_sorts_by_cost_the_dearest_first_the_unknown_last(written: Written) -> None:
