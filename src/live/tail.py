@@ -20,6 +20,7 @@ from ..tracing.following import FolderFollower, Live
 
 _PAUSE_S = 0.1
 _NO_TRACE_S = 10.0  # after its end; the recorder is behind, or there was no room for it
+_ELSEWHERE_S = 1.0
 _REMEMBERED = 10_000
 _KNOWN = frozenset(
     {
@@ -107,7 +108,7 @@ class Tail:
             self._end(file)
         for identity in self._running.keys() - live.keys():
             self._remember(identity)  # its journal is gone; its file comes, or will
-        self._give_up()
+        self._give_up(new)
         self._followed.forget(self._done)
         self._done.clear()
         self._face.running(list(self._running.values()))
@@ -138,14 +139,23 @@ class Tail:
             if self._fits(row, hit.texts):
                 self._face.ended(hit)
 
-    def _give_up(self) -> None:
+    def _give_up(self, new: NewTraces) -> None:
         """What ended long ago and left no file."""
         now = time.monotonic()
         for identity, running in list(self._running.items()):
             finished = running.live.finished
-            if finished is not None and now - finished.t_finished > _NO_TRACE_S:
+            ago_s = now - finished.t_finished if finished is not None else 0.0
+            if ago_s > _ELSEWHERE_S and not new.watches(running.row.received_us):
+                self._find(identity, new)
+            if ago_s > _NO_TRACE_S and identity in self._running:
                 self._remember(identity)
                 self._face.lost(running)
+
+    def _find(self, identity: str, new: NewTraces) -> None:
+        """Its file lies where nobody looks: it ran for days, or the clock was set meanwhile."""
+        for file in self._folder.find(identity):
+            new.known(file)
+            self._end(file)
 
     def _remember(self, identity: str) -> None:
         self._running.pop(identity, None)

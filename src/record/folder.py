@@ -47,8 +47,8 @@ class Folder:
         self, since_us: int | None = None, until_us: int | None = None
     ) -> Iterator[TraceFile]:
         """The files received in [since, until), microseconds since 1970; newest first."""
-        since = _moment(since_us) if since_us is not None else ""
-        until = _moment(until_us) if until_us is not None else "~"
+        since = moment(since_us) if since_us is not None else ""
+        until = moment(until_us) if until_us is not None else "~"
         top = _names(self.root)
         for day in sorted(filter(_DAY.fullmatch, top), reverse=True):
             if since[:10] <= day <= until[:10]:
@@ -115,15 +115,15 @@ class Folder:
             return None
 
 
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder)  # noqa: PTH208 - names only: a Path each would take ten times as long
-
-
-def _moment(us: int) -> str:
-    """As files are named: `2026-11-21/101112.123456`."""
+def moment(us: int) -> str:
+    """Microseconds since 1970 as files are named: `2026-11-21/101112.123456`."""
     seconds, part = divmod(us, 1_000_000)
     at = datetime.fromtimestamp(seconds, UTC)
     return f"{at:%Y-%m-%d/%H%M%S}.{part:06d}"
+
+
+def _names(folder: Path) -> list[str]:
+    return os.listdir(folder)  # noqa: PTH208 - names only: a Path each would take ten times as long
 
 
 def _made_between(beginning: str) -> tuple[int, int]:

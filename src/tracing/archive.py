@@ -36,7 +36,7 @@ class Archive:
         done = 0
         for file in self._between(self._seen, oldest):
             done += self._archive(file)
-        self._seen = max(self._seen, oldest)
+        self._seen = oldest  # a clock that was set back looks again
         return done
 
     def _between(self, first: str, last: str) -> Iterator[str]:
@@ -58,21 +58,21 @@ class Archive:
             return False
         except (ValueError, KeyError, TypeError, AttributeError):  # no trace of ours: left alone
             return False
-        self._write(path, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-        for name in beside:
-            if "/" not in name:
-                (path.parent / name).unlink(missing_ok=True)
+        data = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+        self._write(path, data, [path.parent / name for name in beside if "/" not in name])
         self._rewritten(file)
+        path.chmod(ARCHIVED_MODE)  # last: until all of this is done, it is done again
         return True
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, beside: list[Path]) -> None:
         folder = self._root / TEMP_FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         draft = folder / _TEMP_NAME  # one process at a time sweeps
         draft.unlink(missing_ok=True)
         try:
             draft.write_bytes(data)
-            draft.chmod(ARCHIVED_MODE)
+            for body in beside:
+                body.unlink(missing_ok=True)
             draft.rename(path)
         except OSError:
             draft.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 
 import orjson
 
@@ -326,12 +326,17 @@ class Recorder:
         self._sweep_at = monotonic() + _SWEEP_S
         deleting = self._spool.deleted if self._spool is not None else None
         try:
-            sweep(self._trace_dir, self._keep, datetime.now(UTC), deleting, self._archive)
+            now = datetime.fromtimestamp(time(), UTC)
+            sweep(self._trace_dir, self._keep, now, deleting, self._archive, self._doubting)
         except OSError as error:
             self._lines.note("error", "old traces could not be deleted", str(error))
 
     def _sweeps(self) -> bool:
         return self._keep.limited() or self._archive is not None
+
+    def _doubting(self) -> None:
+        detail = "no trace is old until it has gone on for an hour"
+        self._lines.note("warning", "the clock has leapt ahead", detail)
 
     def _rewritten(self, file: str) -> None:
         if self._spool is not None:

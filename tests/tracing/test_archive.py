@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,3 +96,30 @@ def test_what_is_no_trace_is_left_alone(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     Archive(tmp_path, 1, lambda _: None).sweep(datetime.now(UTC))
     assert path.read_text() == content
+
+
+def test_an_archiving_that_could_not_be_told_is_done_and_told_again(tmp_path: Path) -> None:
+    """Its row would keep what was said."""
+    Written(tmp_path).add(b'{"model":"m","messages":[]}', (CHAT,))
+    before = only_row(tmp_path)
+    later, told = datetime.now(UTC) + timedelta(days=9), []
+
+    def full(_: str) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"):
+        Archive(tmp_path, 1, full).sweep(later)
+    archive = Archive(tmp_path, 1, told.append)
+    assert (archive.sweep(later), archive.sweep(later)) == (1, 0)
+    assert told == [before.file]
+    assert only_row(tmp_path) == before
+    assert (tmp_path / before.file).stat().st_mode & 0o777 == ARCHIVED_MODE
+
+
+def test_a_clock_that_was_set_back_ends_no_archiving(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, 1, lambda _: None)
+    now = datetime.now(UTC)
+    archive.sweep(now + timedelta(days=400))
+    archive.sweep(now)
+    Written(tmp_path).add(b'{"model":"m","messages":[]}', (CHAT,), at=now)
+    assert archive.sweep(now + timedelta(days=2)) == 1
