@@ -67,6 +67,11 @@ class Feed:
     async def step(self) -> int:
         """A batch of each spool; the most lines of one. `behind`: more are there. Raises
         SQLAlchemyError, OSError."""
+        if not self._folder.is_dir():
+            if not self._trace_dir.is_dir():
+                return 0  # moved away, perhaps to come back
+            self._folder.mkdir(mode=0o700)
+            self.forget()  # the database may be gone with it
         if self._offsets is None:
             self._offsets = await self._stored()
         most, self.behind = 0, False

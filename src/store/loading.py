@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ log = logging.getLogger("llmtap.store")
 BATCH_ROWS = 2000
 """The more rows are written together, the fewer pages are written for each."""
 _BATCH_BYTES = 32 << 20  # of trace files
+_LATER = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,7 +33,8 @@ class Loaded:
 
 
 def load_some(trace_dir: Path, files: Iterable[tuple[str, bool]]) -> Loaded:
-    """The items of as many files as make a batch, each with whether it was deleted."""
+    """The items of as many files as make a batch, each with whether it was deleted. Raises OSError;
+    what it was asked for can be asked for again."""
     items: list[Item] = []
     taken = size = 0
     for file, gone in files:
@@ -48,7 +51,8 @@ def load_some(trace_dir: Path, files: Iterable[tuple[str, bool]]) -> Loaded:
 
 
 def load(trace_dir: Path, file: str) -> tuple[Item | None, int]:
-    """The item of a trace file, and its size in bytes. None: it is gone, or no trace."""
+    """The item of a trace file, and its size in bytes. None: it is gone, or no trace. Raises
+    OSError where that cannot be told now."""
     if not _is_plain(file):
         return None, 0
     try:
@@ -56,6 +60,8 @@ def load(trace_dir: Path, file: str) -> tuple[Item | None, int]:
         with open(path, "rb", 0) as trace:  # noqa: PTH123  see above
             data = trace.read()
     except OSError as error:
+        if error.errno in _LATER or not trace_dir.exists():  # moved away, perhaps to come back
+            raise
         if not isinstance(error, FileNotFoundError):
             log.warning("a trace cannot be read: %s", error)
         return None, 0

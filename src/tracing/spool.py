@@ -51,8 +51,8 @@ class Spool:
             self._fd = -1
 
     def _append(self, lines: bytes) -> None:
-        if self._fd < 0 or self._size > MOST_BYTES:
-            self._open()
+        if self._fd < 0 or self._size > MOST_BYTES or not os.fstat(self._fd).st_nlink:
+            self._open()  # the first, the next, or one in place of what somebody has removed
         if self._torn:  # what an earlier, failed write has left is a line of its own
             lines = b"\n" + lines
         done = os.write(self._fd, lines)

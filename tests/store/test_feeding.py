@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -415,3 +416,38 @@ async def test_the_archive_drops_what_was_said_and_keeps_figures(
     assert document.request.body.wire_bytes == len(BODY)
     assert b"pineapple" not in path.read_bytes()
     await reader.close()
+
+
+# --- whatever happens to the folder ---
+
+
+def test_a_store_folder_that_was_removed_is_made_anew_under_a_running_program(
+    stored: LLMTap, index: Callable[[], str]
+) -> None:
+    call_many(stored, 3)
+    wait_until(is_complete(stored, lambda: ids_in(database(stored)), 3))
+    shutil.rmtree(stored.trace_dir / ".store")
+    wait_until(lambda: ids_in(database(stored)) == [] and database(stored).exists(), 10)
+    later = call_many(stored, 4)
+    wait_until(lambda: sorted(ids_in(database(stored))) == sorted(later), 10)
+    index()
+    assert sorted(ids_in(database(stored))) == sorted(traced(stored))
+    assert len(traced(stored)) == 7
+
+
+def test_a_gateway_without_a_store_beside_one_with_it_harms_nothing(
+    stored: LLMTap, start_tap: StartTap, upstream: Upstream, index: Callable[[], str]
+) -> None:
+    other = start_tap(
+        config=settings(upstream.url, quiet=True), args=("--trace-dir", str(stored.trace_dir))
+    )
+    call_many(stored, 10)
+    call_many(other, 10)
+    index()
+    call_many(other, 10)
+    call_many(stored, 10)
+    wait_until(lambda: len(traced(stored)) == 40)
+    wait_until(lambda: len(ids_in(database(stored))) >= 30)
+    assert other.stop() == 0
+    index()
+    assert sorted(ids_in(database(stored))) == sorted(traced(stored))
