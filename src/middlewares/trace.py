@@ -82,11 +82,11 @@ class Trace:
     async def start(self) -> None:
         """Make the folder and the journal, start the recorder. Raises OSError where the folder is
         none or may not be written; a disk that is full is no reason not to serve."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._journal = self._new_journal()
             await _recorder_up(self._journal)
-        except (PermissionError, NotADirectoryError):
+        except (PermissionError, NotADirectoryError, FileExistsError):
             raise
         except OSError as error:
             text = "the trace journal cannot be made: %s; traffic goes on untraced"

@@ -10,9 +10,12 @@ output is `ready`, or what is wrong with the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import gc
+import hashlib
 import json
+import logging
 import os
 import select
 import signal
@@ -20,10 +23,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..utils.logging import set_up_logging
+
 LOCK_NAME = "feeder.lock"
 REFUSED = 4
 """The exit code of one that will never be able to feed this store."""
 _NICE = 19
+_PAUSE_S = 1.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,7 +48,7 @@ def main() -> int:
     os.umask(0o077)
     os.nice(_NICE)  # a contended core is the proxy's and the recorder's
     settings = Settings(**json.loads(sys.stdin.buffer.readline()))
-    lock = _take_lock(Path(settings.trace_dir))
+    lock = _take_lock(settings)
     if lock is None:
         return 0
     from .feeding import run  # noqa: PLC0415  50 MB that one who only waits does not need
@@ -51,23 +57,53 @@ def main() -> int:
     return asyncio.run(run(settings, _say))
 
 
-def _take_lock(trace_dir: Path) -> int | None:
+def _take_lock(settings: Settings) -> int | None:
     """Held as long as we live; None: the program ended before it was our turn."""
-    folder = trace_dir / ".store"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    told = False
+    told = ""
+    whose = hashlib.sha256((settings.database_url or "").encode()).digest()
     while True:
+        fd = -1
         try:
+            fd = _open_lock(Path(settings.trace_dir) / ".store")
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told:
-                _say("waiting")
-                told = True
-            if _ended(1.0):
+        except OSError as error:
+            if (waits := _word(error)) != told:
+                told = _tell(waits, error, fd, whose)
+            if fd >= 0:
+                os.close(fd)
+            if _ended(_PAUSE_S):
                 return None
             continue
+        with contextlib.suppress(OSError):  # a full disk
+            os.pwrite(fd, whose, 0)
         return fd
+
+
+def _word(error: OSError) -> str:
+    """Another holds it; or the disk is full, or the folder may not be made."""
+    return "waiting" if isinstance(error, BlockingIOError) else "away"
+
+
+def _tell(word: str, error: OSError, fd: int, whose: bytes) -> str:
+    _say(word)
+    if word == "away":
+        _log(f"the store's folder cannot be made, its rows wait: {error}")
+    elif os.pread(fd, len(whose), 0) not in (whose, b""):
+        _log(
+            "another llmtap feeds another database from this trace folder, and it gets all rows;"
+            " give both the same database_url, or folders of their own"
+        )
+    return word
+
+
+def _open_lock(folder: Path) -> int:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _log(text: str) -> None:
+    set_up_logging("info")
+    logging.getLogger("llmtap.store").warning(text)
 
 
 def _ended(timeout_s: float) -> bool:

@@ -451,3 +451,19 @@ def test_a_gateway_without_a_store_beside_one_with_it_harms_nothing(
     assert other.stop() == 0
     index()
     assert sorted(ids_in(database(stored))) == sorted(traced(stored))
+
+
+def test_two_gateways_that_feed_different_databases_from_one_folder_are_told(
+    stored: LLMTap, start_tap: StartTap, upstream: Upstream, tmp_path: Path
+) -> None:
+    wait_until(lambda: feeder_of(stored) is not None)
+    store = {"database_url": f"sqlite:///{tmp_path}/other.sqlite"}
+    config = settings(upstream.url, store=store, quiet=True)
+    folder = ("--trace-dir", str(stored.trace_dir))
+    other = start_tap(config=config, args=folder)
+    wait_until(lambda: "another llmtap feeds another database" in other.output)
+    alike = start_tap(config=settings(upstream.url, store={}, quiet=True), args=folder)
+    call_many(alike, 3)
+    wait_until(is_complete(stored, lambda: ids_in(database(stored)), 3))
+    assert stored.stop() == 0
+    assert "another llmtap feeds" not in stored.output + alike.output
