@@ -28,7 +28,8 @@ def command(
 ) -> None:
     """Search in what was said.
 
-    System prompts, messages, tool calls and results, thinking and answers; the newest traces first.
+    System prompts, messages, tool calls and results, thinking and answers; the newest traces first,
+    times in UTC.
 
     \b
     llmtap search timeout

@@ -50,7 +50,8 @@ def command(
     """Add traces up.
 
     Counts, errors (all that did not end ok), tokens, cost and times, one line a group and one for
-    all. A cost with a + leaves out requests that were not free, but whose price is not known.
+    all; days are UTC's. A cost with a + leaves out requests that were not free, but whose price is
+    not known.
 
     \b
     llmtap stats

@@ -37,7 +37,7 @@ def command(
     """Watch requests live, while they stream.
 
     Reads the folder alone and disturbs nobody. On a terminal what runs stands below, elsewhere each
-    start, progress and end is a line. Ctrl-C ends it.
+    start, progress and end is a line. Times are in UTC. Ctrl-C ends it.
 
     \b
     llmtap tail

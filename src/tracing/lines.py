@@ -1,6 +1,8 @@
 """The line that tells of a finished request: for eyes on a terminal, as fields elsewhere.
 
 10:11:12  gpt-4o-mini            200   1.2k → 345   0.31s   4.20s  ok  101112.123456Z_….json
+
+The time is UTC, as in the file's name and wherever else a request is shown.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ class Lines:
         second = received_ns // 1_000_000_000
         if second != self._second:
             self._second = second
-            self._clock_text = time.strftime("%H:%M:%S", time.localtime(second))
+            self._clock_text = time.strftime("%H:%M:%S", time.gmtime(second))
         status, cause = summary["status"], str(summary["cause"])
         colour = _GREEN if cause == "ok" else _YELLOW if cause in _MILD else _RED
         model = _CONTROL.sub("?", str(summary["model"] or summary["operation"]))

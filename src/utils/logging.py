@@ -104,8 +104,8 @@ class TerminalFormatter(RedactingFormatter):
     """`12:31:05 warning llmtap.proxy: text`, a traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record for the eye."""
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        """The record for the eye; time in UTC, as the lines of requests between."""
+        clock = time.strftime("%H:%M:%S", time.gmtime(record.created))
         text = self.message(record)
         if record.levelno > logging.INFO:
             text = f"{record.levelname.lower()} {record.name}: {text}"

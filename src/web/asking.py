@@ -111,7 +111,7 @@ class StatsAsked(Filtered):
     """Sums."""
 
     bucket: Literal["1m", "5m", "15m", "1h", "6h", "1d"] | None = Field(
-        default=None, description="one sum for each so long; none: one for all time"
+        default=None, description="one sum for each so long, from 00:00 UTC; none: one for all time"
     )
     by: Group | None = Field(default=None, description="one sum for each value")
 
