@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -290,3 +291,45 @@ def test_without_the_section_nothing_of_it_is_imported(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_two_hundred_feeds_that_nobody_reads_and_kill_9_leave_room_and_ports(
+    tap: LLMTap, upstream: Upstream
+) -> None:
+    """Of the web process while they run, then of all there is; the same ports serve at once."""
+    upstream.script("burst", *steps.reply(200, b"{}"))
+    eventually(lambda: get(tap, "/readiness").status_code == 200)
+    head = f"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {ADMIN}\r\n\r\n".encode()
+    port = httpx.URL(address(tap)).port
+    assert port is not None
+
+    def feeds(count: int) -> list[socket.socket]:
+        opened = []
+        for _ in range(count):
+            opened.append(sock := socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            sock.connect(("127.0.0.1", port))
+            sock.sendall(head)
+        return opened
+
+    held = feeds(200)
+    with contextlib.ExitStack() as open_:
+        for sock in held:
+            open_.enter_context(sock)
+            sock.settimeout(10)
+        told = [sock.recv(12, socket.MSG_PEEK) for sock in held]
+        assert {told.count(b"HTTP/1.1 200"), told.count(b"HTTP/1.1 429")} == {64, 136}
+        assert {ask(tap, ALICE, "burst").status for _ in range(100)} == {200}
+        eventually(lambda: len(rows(tap, ALICE)) == 50)
+        first = web_pid(tap)
+        os.kill(first, signal.SIGKILL)
+        assert len(rows(tap)) == 50, "who connects meanwhile waits for the next"
+        assert web_pid(tap) != first
+        for sock in feeds(20):
+            open_.enter_context(sock)
+        tap.kill9(group=True)
+        tap.restart()
+        assert eventually(lambda: len(rows(tap)) == 50)
+        assert ask(tap, ALICE, "burst").status == 200
+    page, found = "/api/requests?limit=500", []
+    eventually(lambda: found.append(len(get(tap, page).json()["requests"])) or found[-1] == 101)
