@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,10 +26,11 @@ from src.store.engine import open_engine, store_url
 from src.store.indexing import index
 from tests.conftest import Figure
 from tests.record.traces import Written, chat
-from tests.store.test_feeding import JSON, feeder_of, ids_in, wait_until
+from tests.store.test_feeding import JSON, feeder_of, ids_at, ids_in, wait_until
 from tests.store.test_schema import _first
 from tests.support import bodies, steps
 from tests.support.disk import Ballast, DiskTap, small_disk
+from tests.support.postgres import PostgresServer
 from tests.support.tap import ROOT, settings
 from tests.support.upstream import Connection, Upstream
 from tests.support.wire import free_port
@@ -103,12 +106,17 @@ def start(upstream: Upstream, tmp_path: Path, disk: Path) -> Iterator[Start]:
     begun: list[Stored] = []
 
     def begin(
-        *, traces_too: bool = False, trace: dict[str, object] | None = None, launched: bool = True
+        *,
+        traces_too: bool = False,
+        trace: dict[str, object] | None = None,
+        launched: bool = True,
+        database_url: str | None = None,
     ) -> Stored:
         tap = Stored(tmp_path / "tap")
         tap.web_port = free_port()
         tap.database = disk / "x.sqlite"
-        store = {} if traces_too else {"database_url": f"sqlite:///{tap.database}"}
+        given = database_url or f"sqlite:///{tap.database}"
+        store = {} if traces_too else {"database_url": given}
         tap.config = settings(upstream.url, store=store, web={"port": tap.web_port}, quiet=True)
         tap.config["middlewares"] = [{"trace": {"queue_bytes": 16 << 20, **(trace or {})}}]
         if traces_too:
@@ -287,3 +295,45 @@ def test_an_index_on_a_full_disk_is_refused_and_done_the_next_time(
     tap.sent = 400
     assert tap.is_complete()
     assert tap.is_whole()
+
+
+@pytest.fixture
+def postgres_on_a_small_disk() -> Iterator[tuple[PostgresServer, Path]]:
+    folder = Path(tempfile.mkdtemp(prefix="llmtap-postgres-disk-"))
+    folder.chmod(0o755)  # Postgres runs as nobody where we are root
+    try:
+        with small_disk("tmpfs", folder, 120) as disk:
+            server = PostgresServer(folder=disk / "pg", options={"max_wal_size": "32MB"})
+            try:
+                yield server.start(), disk
+            finally:
+                server.kill()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_full_disk_under_postgres_disturbs_nobody(
+    start: Start, postgres_on_a_small_disk: tuple[PostgresServer, Path], figure: Figure
+) -> None:
+    server, disk = postgres_on_a_small_disk
+    url = asyncio.run(server.new_database())
+    tap = start(database_url=url)
+
+    def is_complete() -> bool:
+        return len(tap.files()) == tap.sent and sorted(ids_at(url)) == sorted(ids_of(tap))
+
+    tap.call_many(10)
+    wait_until(is_complete)
+    ballast = Ballast(disk)
+    ballast.fill()
+    tap.until_said("No space left on device")
+    there = len(ids_at(url))
+    assert there < tap.sent
+    assert len(tap.asked("api/requests?limit=100&q=body:w0x1")["requests"]) == 1
+    assert tap.asked("api/stats")["buckets"][0]["requests"] == there
+    ballast.throw_off()
+    wait_until(is_complete)
+    assert len(ids_at(url)) == tap.sent == 70
+    assert tap.stop() == 0
+    assert "postgres@" not in tap.output
+    figure("record 3", postgres_full=1, answered=tap.sent, failed=0, lost=0, doubled=0)
