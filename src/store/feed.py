@@ -67,6 +67,7 @@ class Feed:
     async def step(self) -> int:
         """A batch of each spool; the most lines of one. `behind`: more are there. Raises
         SQLAlchemyError, OSError."""
+        most, self.behind = 0, False
         if not self._folder.is_dir():
             if not self._trace_dir.is_dir():
                 return 0  # moved away, perhaps to come back
@@ -74,7 +75,6 @@ class Feed:
             self.forget()  # the database may be gone with it
         if self._offsets is None:
             self._offsets = await self._stored()
-        most, self.behind = 0, False
         for name in self._names():
             most = max(most, await self._step(name))
         return most
