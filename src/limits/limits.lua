@@ -30,6 +30,21 @@ local function forget(rate, period)
   end
 end
 
+-- The server's clock was set back: nothing was charged later than now. Kept, or what is refused
+-- until the clock is where it was would stay as new as now.
+local function keep_up(rate, key, period)
+  local newest = rate.entries[rate.newest]
+  local ahead = newest and newest.last - now or 0
+  if ahead > 0 then
+    for at = rate.oldest, rate.newest do
+      local entry = rate.entries[at]
+      entry.first, entry.last = entry.first - ahead, entry.last - ahead
+    end
+    rate.flowed_off = rate.flowed_off - ahead
+    dirty[key] = period
+  end
+end
+
 local function load(key, period)
   local rate = rates[key]
   if not rate then
@@ -45,6 +60,7 @@ local function load(key, period)
     end
     rate.newest = #rate.entries
     rates[key] = rate
+    keep_up(rate, key, period)
   end
   forget(rate, period)
   return rate
@@ -120,6 +136,11 @@ end
 
 local function in_use(key)
   redis.call('ZREMRANGEBYSCORE', KEYS[key], '-inf', now)
+  -- Another program's lease may be longer; by so much, the clock was set back.
+  local longest = string.format('(%.0f', now + 10 * asked.lease)
+  for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[key], longest, '+inf')) do
+    redis.call('ZADD', KEYS[key], now + asked.lease, holder)
+  end
   return redis.call('ZCARD', KEYS[key])
 end
 

@@ -132,3 +132,35 @@ def test_names_that_are_no_utf8_and_very_long_are_keys_like_others(redis: RedisS
     assert isinstance(scripted.take("h", claims), Grant)
     assert isinstance(scripted.take("h", claims), Refusal)
     scripted.redis.close()
+
+
+def test_a_server_whose_clock_was_set_back_locks_nobody_out_for_as_long(redis: RedisServer) -> None:
+    scripted, hour = Scripted(redis), 3_600_000_000
+    rate: list[Claim] = [("r", Limit(2, 60.0), 1)]
+    even: list[Claim] = [("e", Limit(60, 60.0, burst=2), 1)]
+    slot: list[Claim] = [("s", Limit(1, 0.0), 1)]
+
+    def take(holder: str, claims: list[Claim]) -> Grant | Refusal:
+        asked = Take(holder, claims)
+        return read_answer(asked, scripted.run(asked, lease_s=10)[0])
+
+    for holder in ("a", "b"):
+        assert isinstance(take(holder, rate), Grant)
+        assert isinstance(take(holder, even), Grant)
+        scripted.now_us += 500_000
+    assert isinstance(take("killed", slot), Grant)
+    scripted.now_us -= hour
+    for turn in range(3):  # however often it is refused
+        refused = take("c", rate)
+        assert isinstance(refused, Refusal)
+        assert refused.retry_after_s <= 60
+        assert isinstance(take("c", even), Refusal if not turn else Grant)
+        assert isinstance(take("c", slot), Refusal)
+        scripted.now_us += 3_000_000
+    scripted.now_us += 2_000_000
+    assert isinstance(take("c", slot), Grant)
+    scripted.now_us += 48_400_000
+    assert isinstance(take("c", rate), Refusal), "nothing is forgotten too early"
+    scripted.now_us += 700_000
+    assert isinstance(take("c", rate), Grant)
+    scripted.redis.close()
