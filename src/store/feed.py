@@ -62,6 +62,8 @@ class Feed:
     def forget(self) -> None:
         """After a failure: what was read is asked of the database again."""
         self._offsets = None
+        for _, reading in self._ahead.values():  # an error of one nobody waits for is no news
+            reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._ahead.clear()
 
     async def step(self) -> int:
