@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import accumulate
 from math import ceil, log
-from operator import add
-from typing import NamedTuple
+from operator import add, sub
+from typing import Any, NamedTuple
 
 from .tables import SUMS
 
@@ -55,13 +55,14 @@ class Percentiles(NamedTuple):
 class Figures:
     """Sums (`SUMS`, in order) and two histograms of milliseconds: bin to count."""
 
-    __slots__ = ("_later", "durations", "sums", "ttfts")
+    __slots__ = ("_later", "_pieces", "durations", "sums", "ttfts")
 
     def __init__(self) -> None:
         self.sums = [0] * len(SUMS)
         self.durations: dict[int, int] = {}
         self.ttfts: dict[int, int] = {}
         self._later: list[tuple[bytes, bytes]] = []  # histograms that are not added in yet
+        self._pieces: list[tuple[bytes, bytes]] = []  # nor are these, which are in no order
 
     def add(self, row: Counted, sign: int = 1) -> None:
         """Count one row, or take it back. Hot: some stats are of every row there is."""
@@ -94,6 +95,7 @@ class Figures:
         """Add another's."""
         self.sums = list(map(add, self.sums, other.sums))
         self._later += other._later
+        self._pieces += other._pieces
         for mine, theirs in ((self.durations, other.durations), (self.ttfts, other.ttfts)):
             for place, count in theirs.items():
                 mine[place] = mine.get(place, 0) + count
@@ -102,6 +104,20 @@ class Figures:
         """Add what `stored` has given."""
         self.sums = list(map(add, self.sums, sums))
         self._later.append((durations, ttfts))
+
+    def merge_pieces(self, sums: Iterable[int], durations: bytes, ttfts: bytes) -> None:
+        """Add what `piece` has given, several of them one behind the other."""
+        self.sums = list(map(add, self.sums, sums))
+        self._pieces.append((durations, ttfts))
+
+    def take(self, other: Figures) -> None:
+        """Take another's away."""
+        self._settle()
+        other._settle()
+        self.sums = list(map(sub, self.sums, other.sums))
+        for mine, theirs in ((self.durations, other.durations), (self.ttfts, other.ttfts)):
+            for place, count in theirs.items():
+                mine[place] = mine.get(place, 0) - count
 
     def stored(self) -> dict[str, object]:
         """As columns."""
@@ -112,11 +128,22 @@ class Figures:
         }
         return {**dict(zip(SUMS, self.sums, strict=True)), **packed}
 
+    def piece(self) -> dict[str, Any]:
+        """As columns to be added to what is stored: sums to sums, histograms behind histograms. May
+        be less than nothing."""
+        self._settle()
+        packed = {"durations": _piece(self.durations), "ttfts": _piece(self.ttfts)}
+        return {**dict(zip(SUMS, self.sums, strict=True)), **packed}
+
     def percentiles(self) -> tuple[Percentiles, Percentiles]:
         """Of the durations and the times to first token."""
-        if len(self._later) == 1 and not self.durations and not self.ttfts:
-            durations, ttfts = self._later[0]  # as most buckets of a fine list
-            return _percentiles(array("I", durations)), _percentiles(array("I", ttfts))
+        if not self.durations and not self.ttfts:
+            if len(self._later) == 1 and not self._pieces:
+                durations, ttfts = self._later[0]  # as most buckets of a fine list
+                return _percentiles(array("i", durations)), _percentiles(array("i", ttfts))
+            if len(self._pieces) == 1 and not self._later:
+                durations, ttfts = self._pieces[0]  # as most sessions
+                return _percentiles_of_pieces(durations), _percentiles_of_pieces(ttfts)
         self._settle()
         return _percentiles(_flat(self.durations)), _percentiles(_flat(self.ttfts))
 
@@ -125,10 +152,14 @@ class Figures:
             (self.durations, b"".join(durations for durations, _ in self._later)),
             (self.ttfts, b"".join(ttfts for _, ttfts in self._later)),
         ):
-            numbers = iter(array("I", packed))
+            numbers = iter(array("i", packed))
             for place, count in zip(numbers, numbers, strict=True):
                 mine[place] = mine.get(place, 0) + count
         self._later.clear()
+        for durations, ttfts in self._pieces:
+            _count(self.durations, durations)
+            _count(self.ttfts, ttfts)
+        self._pieces.clear()
 
 
 @cache
@@ -139,7 +170,28 @@ def _value(place: int) -> float:
 
 def _flat(counts: Mapping[int, int]) -> array[int]:
     """bin, count, bin, count, …, from the least bin on."""
-    return array("I", [n for pair in sorted(counts.items()) if pair[1] > 0 for n in pair])
+    return array("i", [n for pair in sorted(counts.items()) if pair[1] > 0 for n in pair])
+
+
+_COUNT = 32  # bits of a piece's numbers, the bin is above
+_MOST = (1 << _COUNT) - 1
+_LESS = 1 << (_COUNT - 1)  # as great as this, it is less than nothing
+
+
+def _piece(counts: Mapping[int, int]) -> bytes:
+    """Each bin with its count one number, which is in the bins' order."""
+    pairs = counts.items()
+    return array("q", [bin_ << _COUNT | count & _MOST for bin_, count in pairs if count]).tobytes()
+
+
+def _count(counts: dict[int, int], pieces: bytes) -> None:
+    """Add pieces one behind the other."""
+    for number in array("q", pieces):
+        place, count = number >> _COUNT, number & _MOST
+        counts[place] = counts.get(place, 0) + (count if count < _LESS else count - _MOST - 1)
+
+
+_SHARES = (0.5, 0.95, 0.99)
 
 
 def _percentiles(flat: array[int]) -> Percentiles:
@@ -148,7 +200,21 @@ def _percentiles(flat: array[int]) -> Percentiles:
         return Percentiles(None, None, None)
     seen = list(accumulate(flat[1::2]))
     total = seen[-1]
+    p50, p95, p99 = (_value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in _SHARES)
+    return Percentiles(p50, p95, p99)
+
+
+def _percentiles_of_pieces(pieces: bytes) -> Percentiles:
+    """The same of pieces. Hot: there may be tens of thousands of sessions."""
+    numbers = sorted(array("q", pieces))
+    counts = [number & _MOST for number in numbers]
+    if not counts or max(counts) >= _LESS:
+        settled: dict[int, int] = {}
+        _count(settled, pieces)
+        return _percentiles(_flat(settled))
+    seen = list(accumulate(counts))
+    total = seen[-1]
     p50, p95, p99 = (
-        _value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in (0.5, 0.95, 0.99)
+        _value(numbers[bisect_left(seen, ceil(total * share))] >> _COUNT) for share in _SHARES
     )
     return Percentiles(p50, p95, p99)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.expression import literal_column
 
 from ..query.tree import And, Node
 from ..record.row import Row
@@ -109,9 +110,13 @@ class Reader:
         """Sessions, the one with the latest request first; one that several keys have used counts
         for each of them. Raises CursorError."""
         c = sessions.c
-        query = select(sessions).order_by(c.last_seq.desc()).limit(limit + 1)
-        if only_key is not None:
-            query = query.where(c.owner == scope_of(only_key))
+        columns = (c.session_id, c.owner, c.first_seq, c.last_seq, *(c[name] for name in SUMS))
+        query = select(*columns).order_by(c.last_seq.desc()).limit(limit + 1)
+        # As the index of the latest has it.
+        owned = (
+            c.owner != literal_column("'*'") if only_key is None else c.owner == scope_of(only_key)
+        )
+        query = query.where(owned)
         after = decoded(cursor, "sessions")
         if after is not None:
             query = query.where(c.last_seq < after[1])

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .binning import bin_of
 from .engine import StoreError
-from .summing import add_up_anew
+from .summing import add_up_anew, add_up_sessions_anew
 
-_OTHER_SUMS = frozenset({"0001"})
+_ANEW = {"0001": add_up_anew, "0002": add_up_sessions_anew}
 """Revisions whose sums are not those of today."""
 _FOLDER = Path(__file__).with_name("migrations")
 
@@ -26,8 +26,8 @@ async def upgrade(engine: AsyncEngine) -> None:
         Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with engine.begin() as connection:
         found = await connection.run_sync(_upgrade)
-        if found in _OTHER_SUMS:
-            await add_up_anew(connection)
+        if found in _ANEW:
+            await _ANEW[found](connection)
 
 
 async def check(engine: AsyncEngine) -> None:

@@ -1,70 +1,123 @@
-"""Sums by session and key, kept as rows come and go."""
+"""Sums by session, as a whole and for each of its keys, kept as rows come and go.
+
+A histogram grows behind its end, so that none has to be read to add to it; one that has become
+long is put in order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import literal_column
 
 from .figures import Figures
-from .rollups import Change, scope_of
+from .rollups import ALL, Change, scope_of
 from .tables import SUMS, records, sessions
 from .upserting import insert_into, is_sqlite
 
 Owned = tuple[str, str]
 """A session's id, which a client may choose, and its key, which it may not: the scope of that key,
-"" where there is none."""
+"" where there is none, ALL for whoever it is."""
 _OF = and_(
     sessions.c.session_id == bindparam("at_session"), sessions.c.owner == bindparam("at_owner")
 )
+_HISTOGRAMS = ("durations", "ttfts")
+# As the index has it, which is empty nearly always. In order, most have less than 2 KB.
+_IS_LONG = func.length(sessions.c.durations) + func.length(sessions.c.ttfts) > literal_column(
+    "32768"
+)
+
+
+class _Added:
+    """What a batch adds to a session."""
+
+    __slots__ = ("figures", "first", "last", "shorter")
+
+    def __init__(self) -> None:
+        self.figures = Figures()
+        self.first, self.last = 1 << 63, -(1 << 63)
+        self.shorter = False
+
+    def add(self, change: Change) -> None:
+        self.figures.add(change.counted, change.sign)
+        self._reach(change.seq, change.seq, change.sign < 0)
+
+    def merge(self, other: _Added) -> None:
+        self.figures.merge(other.figures)
+        self._reach(other.first, other.last, other.shorter)
+
+    def _reach(self, first: int, last: int, shorter: bool) -> None:
+        self.first, self.last = min(self.first, first), max(self.last, last)
+        self.shorter |= shorter
 
 
 async def add_up_sessions(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     """Bring the sums up to date; in the transaction that changes the rows, after they have."""
-    touched: dict[Owned, list[Change]] = {}
-    for change in changes:
-        if change.session_id is not None:
-            key = change.dimensions[2]
-            owner = (change.session_id, scope_of(key) if key else "")
-            touched.setdefault(owner, []).append(change)
+    touched = _added(changes)
     if not touched:
         return
     await _add(connection, touched)
-    shorter = [o for o, its in touched.items() if any(change.sign < 0 for change in its)]
+    shorter = [owned for owned, added in touched.items() if added.shorter]
     if shorter:
         await _mend(connection, shorter)
+    await _put_in_order(connection)
 
 
-async def _add(connection: AsyncConnection, touched: Mapping[Owned, Sequence[Change]]) -> None:
+def _added(changes: Iterable[Change]) -> dict[Owned, _Added]:
+    owners: dict[Owned, _Added] = {}
+    wholes: dict[str, list[_Added]] = {}
+    for change in changes:
+        if change.session_id is None:
+            continue
+        key = change.dimensions[2]
+        owned = (change.session_id, scope_of(key) if key else "")
+        added = owners.get(owned)
+        if added is None:
+            added = owners[owned] = _Added()
+            wholes.setdefault(change.session_id, []).append(added)
+        added.add(change)
+    for session, its in wholes.items():
+        owners[session, ALL] = its[0] if len(its) == 1 else _together(its)
+    return owners
+
+
+def _together(parts: Iterable[_Added]) -> _Added:
+    whole = _Added()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+async def _add(connection: AsyncConnection, touched: Mapping[Owned, _Added]) -> None:
     put, c = insert_into(connection, sessions), sessions.c
     least, most = (func.min, func.max) if is_sqlite(connection) else (func.least, func.greatest)
     new: dict[str, ColumnElement[Any]] = {name: c[name] + put.excluded[name] for name in SUMS}
+    for name in _HISTOGRAMS:
+        new[name] = cast(c[name].op("||")(put.excluded[name]), LargeBinary)  # SQLite's is a text
     new["first_seq"] = least(c.first_seq, put.excluded.first_seq)
     new["last_seq"] = most(c.last_seq, put.excluded.last_seq)
-    rows = [
-        {"session_id": session, "owner": owner, **_summed(its)}
-        for (session, owner), its in touched.items()
-    ]
-    await connection.execute(_changing(put, new), rows)
+    rows = []
+    for (session, owner), added in touched.items():
+        seqs = {"first_seq": added.first, "last_seq": added.last}
+        rows.append({"session_id": session, "owner": owner, **seqs, **added.figures.piece()})
+    key = (c.session_id, c.owner)
+    await connection.execute(put.on_conflict_do_update(index_elements=key, set_=new), rows)
 
 
-def _changing(
-    put: sqlite.Insert | postgresql.Insert, new: Mapping[str, ColumnElement[Any]]
-) -> sqlite.Insert | postgresql.Insert:
-    key = (sessions.c.session_id, sessions.c.owner)
-    return put.on_conflict_do_update(index_elements=key, set_=new)
-
-
-def _summed(changes: Sequence[Change]) -> dict[str, int]:
-    figures = Figures()
-    for change in changes:
-        figures.add(change.counted, change.sign)
-    seqs = [change.seq for change in changes]
-    sums = dict(zip(SUMS, figures.sums, strict=True))
-    return {"first_seq": min(seqs), "last_seq": max(seqs), **sums}
+# --- what has lost rows ---
 
 
 async def _mend(connection: AsyncConnection, shorter: Sequence[Owned]) -> None:
@@ -83,8 +136,38 @@ async def _mend(connection: AsyncConnection, shorter: Sequence[Owned]) -> None:
 
 async def _span(connection: AsyncConnection, owned: Owned) -> dict[str, Any]:
     """The first and last row that are still there; None: there are none."""
-    c = records.c
-    whose = c.key_label.is_(None) if not owned[1] else c.key_label == owned[1][1:]
-    query = select(func.min(c.seq), func.max(c.seq)).where(c.session_id == owned[0], whose)
+    session, owner = owned
+    c, sqlite = records.c, is_sqlite(connection)
+    where = [is_of_session(bindparam("session", session), sqlite=sqlite)]
+    if owner != ALL:
+        key = c.key_label.collate("BINARY") if sqlite else c.key_label
+        where.append(func.coalesce(key, "") == owner[1:])
+    query = select(func.min(c.seq), func.max(c.seq)).where(*where)
     first, last = (await connection.execute(query)).one()
     return {"to_first": first, "to_last": last}
+
+
+def is_of_session(session: ColumnElement[str], *, sqlite: bool) -> ColumnElement[bool]:
+    """First by the index of `records`, which knows no case, then to the letter."""
+    its = records.c.session_id
+    if sqlite:
+        return and_(its == session, its.collate("BINARY") == session)
+    return and_(func.lower(its) == func.lower(session), its == session)
+
+
+# --- what has become long ---
+
+
+async def _put_in_order(connection: AsyncConnection) -> None:
+    c = sessions.c
+    query = select(c.session_id, c.owner, c.durations, c.ttfts).where(_IS_LONG)
+    settled = []
+    for session, owner, *histograms in await connection.execute(query):
+        figures = Figures()
+        figures.merge_pieces([0] * len(SUMS), *histograms)
+        piece = figures.piece()
+        new = {f"to_{name}": piece[name] for name in _HISTOGRAMS}
+        settled.append({"at_session": session, "at_owner": owner, **new})
+    if settled:
+        to: dict[str, Any] = {name: bindparam(f"to_{name}") for name in _HISTOGRAMS}
+        await connection.execute(update(sessions).where(_OF).values(to), settled)

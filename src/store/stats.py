@@ -22,24 +22,14 @@ from ..query.groups import Group
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from .compiling import Compiler, tests_in
-from .figures import Counted, Figures, Percentiles
+from .figures import Figures, Percentiles
 from .rollups import ALL, COMBINED, DAY_HOURS, DIMENSIONS, HOUR_US, scope_of
-from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, rollups
+from .row_sums import LAST_US, Key, Rows, Span
+from .session_stats import Sessions
+from .tables import LIST_COLUMNS, SUMS, rollups
 
 _GROUPS = tuple(group.column for group in Group)
 """Columns that stats can be grouped by; those that are no dimension of the sums take longer."""
-_LAST_US = 1 << 52
-_AT_ONCE = 10_000
-
-
-class Span(NamedTuple):
-    """What is asked for; see `Reader.stats`."""
-
-    since_us: int | None
-    until_us: int | None
-    bucket_us: int | None
-    by: str | None
-    only_key: str | None
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,10 +53,6 @@ class Bucket:
     ttft_ms: Percentiles
 
 
-Key = tuple[int, str | int]
-"""bucket's start, group ("" where unknown)"""
-
-
 async def stats(
     connection: AsyncConnection,
     node: Node,
@@ -80,10 +66,43 @@ async def stats(
     if span.by is not None and span.by not in _GROUPS:
         raise ValueError(f"by is {span.by[:40]!r}; give one of {', '.join(_GROUPS)}")
     span, rest = _within(node, span)
+    found = await _figures(Asked(connection, rest, span, names, owned, sqlite))
+    return [
+        _bucket(key, figures, span)
+        for key, figures in sorted(found.items(), key=lambda item: (item[0][0], str(item[0][1])))
+        if figures.sums[0]
+    ]
+
+
+class Asked(NamedTuple):
+    """What `stats` was asked for. `rest`: the filter without bounds of time, which `span` has."""
+
+    connection: AsyncConnection
+    rest: Node
+    span: Span
+    names: Mapping[str, Sequence[str]]
+    owned: Sequence[ColumnElement[bool]]
+    sqlite: bool
+
+
+async def _figures(asked: Asked) -> dict[Key, Figures]:
+    if asked.span.by == "session_id" and asked.rest == And(()):
+        of_all = asked._replace(span=asked.span._replace(by=None))
+        if _source(of_all.rest, of_all.span) is not None:
+            sums = Sessions(asked.connection, asked.span, asked.owned, sqlite=asked.sqlite)
+            found = await sums.add_up(await _figures(of_all))
+            if found is not None:
+                return found
+    return await _figures_by_time(asked)
+
+
+async def _figures_by_time(asked: Asked) -> dict[Key, Figures]:
+    """Of whole hours or days from sums, where these tell what is asked for."""
+    connection, rest, span, names, owned, sqlite = asked
     found: dict[Key, Figures] = {}
     source = _source(rest, span)
-    since, until = span.since_us or 0, span.until_us or _LAST_US
-    unit = source.hours * HOUR_US if source is not None else _LAST_US
+    since, until = span.since_us or 0, span.until_us or LAST_US
+    unit = source.hours * HOUR_US if source is not None else LAST_US
     first, last = -(-since // unit) * unit, until // unit * unit
     whole = source is None or first >= last
     # What few rows there are at the edges is looked at one by one.
@@ -95,17 +114,13 @@ async def stats(
         await rows.add(found, since, first)
         await _add_sums(connection, found, source, span, (first // HOUR_US, last // HOUR_US))
         await rows.add(found, last, until)
-    return [
-        _bucket(key, figures, span)
-        for key, figures in sorted(found.items(), key=lambda item: (item[0][0], str(item[0][1])))
-        if figures.sums[0]
-    ]
+    return found
 
 
 def _within(node: Node, span: Span) -> tuple[Span, Node]:
     """Bounds of time in the filter bound the span."""
     parts = node.parts if isinstance(node, And) else (node,)
-    since, until = span.since_us or 0, span.until_us or _LAST_US
+    since, until = span.since_us or 0, span.until_us or LAST_US
     rest = []
     for part in parts:
         if not isinstance(part, Test) or part.field.kind is not Kind.TIME:
@@ -176,40 +191,6 @@ def _group_of_all(rest: Node, span: Span, packed: str) -> str | None:
     if not _fits(rest, values):
         return None
     return values[span.by] if span.by is not None else ""
-
-
-class Rows:
-    """Adds up rows one by one."""
-
-    def __init__(
-        self,
-        connection: AsyncConnection,
-        chosen: ColumnElement[bool],
-        owned: Sequence[ColumnElement[bool]],
-        span: Span,
-    ) -> None:
-        by = records.c[span.by] if span.by is not None else records.c.seq
-        columns = (records.c[name] for name in Counted._fields)
-        self._query = select(records.c.seq, by.label("group"), *columns).where(chosen, *owned)
-        self._connection = connection
-        self._span = span
-
-    async def add(self, found: dict[Key, Figures], since_us: int, until_us: int) -> None:
-        """Those received in between, `until_us` not included."""
-        if since_us >= until_us:
-            return
-        seq = records.c.seq
-        query = self._query.where(seq >= since_us * SEQ_STEP, seq < until_us * SEQ_STEP)
-        bucket_us, grouped = self._span.bucket_us, self._span.by is not None
-        async with self._connection.stream(query) as result:
-            async for part in result.partitions(_AT_ONCE):
-                for at, group, *counted in part:
-                    start = at // SEQ_STEP // bucket_us * bucket_us if bucket_us else 0
-                    key = (start, ("" if group is None else group) if grouped else "")
-                    figures = found.get(key)
-                    if figures is None:
-                        figures = found[key] = Figures()
-                    figures.add(counted)  # type: ignore[arg-type]  # its columns, in order
 
 
 async def _add_sums(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +24,19 @@ async def add_up_anew(connection: AsyncConnection) -> None:
     """Forget all sums and make them from the rows."""
     await connection.execute(delete(rollups))
     await connection.execute(delete(sessions))
+    async for changes in _all(connection):
+        await add_up(connection, changes)
+
+
+async def add_up_sessions_anew(connection: AsyncConnection) -> None:
+    """Only those by session."""
+    await connection.execute(delete(sessions))
+    async for changes in _all(connection):
+        await add_up_sessions(connection, changes)
+
+
+async def _all(connection: AsyncConnection) -> AsyncIterator[list[Change]]:
+    """Every row, as one that comes."""
     last = -1
     while True:
         query = select(records.c.seq, *(records.c[name] for name in SUMMED))
@@ -32,4 +45,4 @@ async def add_up_anew(connection: AsyncConnection) -> None:
         if not rows:
             return
         last = rows[-1].seq
-        await add_up(connection, [Change.of_result(row, 1) for row in rows])
+        yield [Change.of_result(row, 1) for row in rows]

@@ -3,7 +3,8 @@
 records ─┬─ labels   a row for each tag and tool: (kind, value, seq)
          └─ texts    what was said: SQLite keeps it squeezed beside an index (`said`), which needs
                      it again to forget it; Postgres keeps only tsvectors
-rollups   sums and histograms by hour, for stats      sessions  one for each (session, key)
+rollups   sums and histograms by hour, for stats
+sessions  the same for each session, and for each (session, key), of all time
 names     the distinct values of columns with few     spools    how far each spool has been read
 
 `seq` is a row's place in time: microseconds since 1970 times 1024 and a number that tells rows of
@@ -146,6 +147,8 @@ sessions = Table(
     Column("first_seq", BIG, nullable=False),
     Column("last_seq", BIG, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in SUMS),
+    Column("durations", LargeBinary, nullable=False),
+    Column("ttfts", LargeBinary, nullable=False),
 )
 names = Table(
     "names",

@@ -1,0 +1,20 @@
+"""Sessions get histograms, and sums as a whole beside those of each key. What is in them is made
+anew from the rows afterwards; see `schema`."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+LONG = "length(durations) + length(ttfts) > 32768"
+
+
+def upgrade() -> None:
+    """Empty them: of what is there, no histogram is known."""
+    op.execute("DELETE FROM sessions")
+    for name in ("durations", "ttfts"):
+        op.add_column("sessions", sa.Column(name, sa.LargeBinary, nullable=False))
+    op.drop_index("sessions_by_last", "sessions")
+    op.execute("CREATE INDEX sessions_by_last ON sessions (last_seq) WHERE owner <> '*'")
+    op.execute(f"CREATE INDEX sessions_long ON sessions (session_id, owner) WHERE {LONG}")
