@@ -33,6 +33,11 @@ class Asked:
         """The bounds, as bounds of `seq`."""
         return [Compiler(sqlite).compile(part) for part in self._times]
 
+    @property
+    def is_unbounded(self) -> bool:
+        """Is it asked for rows of all time?"""
+        return not self._times
+
     def bounds(self) -> tuple[int, int]:
         """The bounds, roughly: no row outside is asked for."""
         first, last = FIRST_SEQ, LAST_SEQ
@@ -91,11 +96,16 @@ def split_said(node: Node) -> tuple[str, Node] | None:
     return " AND ".join(f"({query})" for query in queries), And(rest)
 
 
-def unsaid(node: Node) -> list[str]:
-    """What must not be said, each as a query of SQLite's index of words."""
+def unsaid(node: Node) -> list[Test]:
+    """What must not be said."""
     tests = [part.part for part in parts_of(node) if isinstance(part, Not)]
-    said = [t for t in tests if isinstance(t, Test) and t.field.kind is Kind.SEARCH]
-    return [query for test in said if (query := match_of(test)) is not None]
+    return [t for t in tests if isinstance(t, Test) and t.field.kind is Kind.SEARCH]
+
+
+def only_unsaid(node: Node) -> list[Test]:
+    """The same, if nothing else is asked for."""
+    found = unsaid(node)
+    return found if len(found) == len(parts_of(node)) else []
 
 
 def has_index(node: Node) -> bool:

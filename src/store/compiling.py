@@ -187,14 +187,10 @@ class Compiler:
         return self.rows.c.seq.in_(inner.correlate(None))
 
     def _said_postgres(self, test: Test) -> ColumnElement[bool]:
-        query = tsquery_of(test)
-        if query is None:
+        if tsquery_of(test) is None:
             return false()
         texts = tsvector_texts
-        parts = PARTS if test.field.column == "all" else (test.field.column,)
-        asked = func.to_tsquery("simple", query)
-        said = or_(*(texts.c[part].op("@@", is_comparison=True)(asked) for part in parts))
-        found = select(texts.c.seq).where(said)
+        found = select(texts.c.seq).where(says(test))
         if self.by_row:
             return self._exists(found, texts.c.seq)
         return self._among(found, texts.c.seq)
@@ -235,6 +231,20 @@ def tsquery_of(test: Test) -> str | None:
     if not wanted:
         return None
     return " <-> ".join(f"'{word}'" for word in wanted) + (":*" if takes_any_ending(test) else "")
+
+
+_LIKELY_FIRST = sorted(PARTS, key=lambda part: part != "messages")
+
+
+def says(test: Test) -> ColumnElement[bool]:
+    """Of a row of Postgres's texts."""
+    query = tsquery_of(test)
+    if query is None:
+        return false()
+    parts = _LIKELY_FIRST if test.field.column == "all" else [test.field.column]
+    asked = func.to_tsquery("simple", query)
+    texts = tsvector_texts.c
+    return or_(*(texts[part].op("@@", is_comparison=True)(asked) for part in parts))
 
 
 def words_of(test: Test) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, literal, select
+from sqlalchemy import ColumnElement, Select, and_, literal, not_, select
 from sqlalchemy import text as sql
 from sqlalchemy import union_all
 from sqlalchemy.engine import RowMapping
@@ -23,12 +23,12 @@ from sqlalchemy.sql.expression import bindparam, literal_column
 
 from ..query.fields import Kind
 from ..query.tree import And, Node, Test
-from .asked import Asked, few_values, has_index, is_one_value, split_said, unsaid
+from .asked import Asked, few_values, has_index, is_one_value, only_unsaid, split_said, unsaid
 from .binning import bin_of
-from .compiling import SAID, Compiler, tests_in
+from .compiling import SAID, Compiler, match_of, says, tests_in
 from .cursors import Place
 from .spans import Span, spans
-from .tables import BINNED_COLUMNS, LIST_COLUMNS, bin_name, labels, records
+from .tables import BINNED_COLUMNS, LIST_COLUMNS, bin_name, labels, records, tsvector_texts
 
 _WALK, _WALK_SAID = 4000, 300  # rows looked through first; each one's texts cost more
 _WALK_MOST = 40_000
@@ -159,8 +159,13 @@ class Pager:
 
     async def _indexed(self) -> list[RowMapping]:
         found: list[int] = []
-        unsaid_ = unsaid(self.asked.rest) if self.sqlite else []
-        for span in await spans(self.connection, self.asked, self.after, self.downwards):
+        newest_first = await spans(self.connection, self.asked, self.after, self.downwards)
+        if not self.sqlite and not self.asked.owned and (tests := only_unsaid(self.asked.rest)):
+            nearest, *others = newest_first
+            return await self._rows_at(await self._unsaid(tests, nearest, others))
+        said = unsaid(self.asked.rest) if self.sqlite else []
+        unsaid_ = [query for test in said if (query := match_of(test)) is not None]
+        for span in newest_first:
             if unsaid_ and await self._all_say(span, unsaid_):
                 continue
             found += await self.connection.scalars(self._in_span(span, self.limit - len(found)))
@@ -177,6 +182,26 @@ class Pager:
         bounded = unordered if has_index(self.asked.rest) else seq
         query = select(seq).where(*self._base(), bounded.between(*within), compiled)
         return query.order_by(unordered.desc() if self.downwards else unordered.asc()).limit(limit)
+
+    async def _unsaid(
+        self, tests: Sequence[Test], nearest: Span, others: Sequence[Span]
+    ) -> list[int]:
+        """Postgres: where nothing else is asked for and few rows are left, nearly all say one of
+        the words. What all have said is read as it lies, in a fifth of the time that looking up
+        each row takes; `seq + 0` keeps the planner from that."""
+        seq = tsvector_texts.c.seq
+        unordered = seq + literal_column("0")
+        query = select(seq).where(*(_moved(each, seq) for each in self._base()))
+        query = query.where(*(not_(says(test)) for test in tests))
+        query = query.order_by(unordered.desc() if self.downwards else unordered.asc())
+        near = query.where(seq.between(nearest.first, nearest.last))
+        found = list(await self.connection.scalars(near.limit(self.limit)))
+        if others and len(found) < self.limit:
+            first, last = min(span.first for span in others), max(span.last for span in others)
+            bounded = unordered if self.after is None and self.asked.is_unbounded else seq
+            far = query.where(bounded.between(first, last)).limit(self.limit - len(found))
+            found += await self.connection.scalars(far)
+        return found
 
     async def _all_say(self, span: Span, queries: Sequence[str]) -> bool:
         """Do all rows of the span say one of what must not be said? They are counted faster than

@@ -141,6 +141,8 @@ class Reader:
         the column `by`, in order. None: no bounds, one bucket, no groups. Buckets are whole
         multiples of `bucket_us` since 1970. Raises ValueError for an unknown `by`."""
         async with self._engine.connect() as connection:
+            if not self._sqlite:  # all that is read is of one moment, as it is there
+                await connection.execution_options(isolation_level="REPEATABLE READ")
             names = await self._names(connection, node)
             span = Span(since_us, until_us, bucket_us, by, only_key)
             owned = self._owned(only_key)

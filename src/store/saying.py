@@ -41,13 +41,15 @@ class Sayer:
         self._squeezer = zstandard.ZstdCompressor(level=_LEVEL)  # made once: that takes longest
 
     async def say(self, connection: AsyncConnection, said: Sequence[Said]) -> None:
-        """Index these."""
-        if not said:
-            return
+        """Index these. Postgres those that say nothing too: whoever does not say a word is among
+        them."""
         if not is_sqlite(connection):
             await insert_rows(
                 connection, _SAY_POSTGRES, [_worded(seq, parts) for seq, parts in said]
             )
+            return
+        said = [(seq, parts) for seq, parts in said if any(parts)]
+        if not said:
             return
         await connection.exec_driver_sql(_SAY, [(seq, *parts) for seq, parts in said])
         squeeze = self._squeezer.compress

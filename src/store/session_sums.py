@@ -34,6 +34,7 @@ Owned = tuple[str, str]
 _OF = and_(
     sessions.c.session_id == bindparam("at_session"), sessions.c.owner == bindparam("at_owner")
 )
+_MANY = 500  # parameters of one IN, which SQLite bounds
 _HISTOGRAMS = ("durations", "ttfts")
 # As the index has it, which is empty nearly always. In order, most have less than 2 KB.
 _IS_LONG = func.length(sessions.c.durations) + func.length(sessions.c.ttfts) > literal_column(
@@ -124,27 +125,33 @@ async def _mend(connection: AsyncConnection, shorter: Sequence[Owned]) -> None:
     """Of those that have lost rows: without any they go, others may begin or end elsewhere."""
     named = [{"at_session": session, "at_owner": owner} for session, owner in shorter]
     await connection.execute(delete(sessions).where(_OF, sessions.c.requests <= 0), named)
-    spans = [
-        {**name, **await _span(connection, owned)}
+    spans = await _spans(connection, sorted({session for session, _ in shorter}))
+    left = [
+        {**name, "to_first": spans[owned][0], "to_last": spans[owned][1]}
         for name, owned in zip(named, shorter, strict=True)
+        if owned in spans
     ]
-    left = [span for span in spans if span["to_first"] is not None]
     if left:
         to: dict[str, Any] = {"first_seq": bindparam("to_first"), "last_seq": bindparam("to_last")}
         await connection.execute(update(sessions).where(_OF).values(to), left)
 
 
-async def _span(connection: AsyncConnection, owned: Owned) -> dict[str, Any]:
-    """The first and last row that are still there; None: there are none."""
-    session, owner = owned
+async def _spans(connection: AsyncConnection, its: Sequence[str]) -> dict[Owned, tuple[int, int]]:
+    """The first and the last row that are still there."""
     c, sqlite = records.c, is_sqlite(connection)
-    where = [is_of_session(bindparam("session", session), sqlite=sqlite)]
-    if owner != ALL:
-        key = c.key_label.collate("BINARY") if sqlite else c.key_label
-        where.append(func.coalesce(key, "") == owner[1:])
-    query = select(func.min(c.seq), func.max(c.seq)).where(*where)
-    first, last = (await connection.execute(query)).one()
-    return {"to_first": first, "to_last": last}
+    key = func.coalesce(c.key_label, "")
+    exact = [column.collate("BINARY") if sqlite else column for column in (c.session_id, key)]
+    query = select(*exact, func.min(c.seq), func.max(c.seq)).group_by(*exact)
+    found: dict[Owned, tuple[int, int]] = {}
+    for at in range(0, len(its), _MANY):
+        part = its[at : at + _MANY]
+        folded = c.session_id if sqlite else func.lower(c.session_id)
+        among = folded.in_(part if sqlite else [func.lower(session) for session in part])
+        for session, label, first, last in await connection.execute(query.where(among)):
+            found[session, scope_of(label) if label else ""] = first, last
+            whole = found.get((session, ALL), (first, last))
+            found[session, ALL] = min(whole[0], first), max(whole[1], last)
+    return found
 
 
 def is_of_session(session: ColumnElement[str], *, sqlite: bool) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 records ─┬─ labels   a row for each tag and tool: (kind, value, seq)
          └─ texts    what was said: SQLite keeps it squeezed beside an index (`said`), which needs
-                     it again to forget it; Postgres keeps only tsvectors
+                     it again to forget it; Postgres keeps only tsvectors, for every record
 rollups   sums and histograms by hour, for stats
 sessions  the same for each session, and for each (session, key), of all time
 names     the distinct values of columns with few     spools    how far each spool has been read

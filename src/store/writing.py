@@ -99,9 +99,7 @@ class Writer:
         await insert_rows(connection, insert(records), [put.columns(seq) for put, seq in pairs])
         members = [row for put, seq in pairs for row in put.labels(seq)]
         await insert_rows(connection, insert(labels), members)
-        await self._sayer.say(
-            connection, [(seq, put.parts) for put, seq in pairs if any(put.parts)]
-        )
+        await self._sayer.say(connection, [(seq, put.parts) for put, seq in pairs])
 
 
 def _goes(item: Item, known: Mapping[str, Result[Any]]) -> bool:

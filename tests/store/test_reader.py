@@ -180,6 +180,31 @@ async def test_any_filter_gives_what_it_should(
         assert len(found) == len(wanted), node
 
 
+async def test_what_all_but_a_few_say_is_left_out_of_a_page(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.store.paging._WALK_SAID", 10)
+    quiet, brief = {5, 70, 71, 190, 299}, {6, 100, 240}  # say nothing at all; say something else
+    items = [
+        put(n, "" if n in quiet else "brief" if n in brief else f"the fox {n}") for n in range(300)
+    ]
+    await writer.apply(items)
+    the, brief_ = Not(body("the")), Not(body("brief"))
+    since = Asked(FIELDS["since"], Op.GE, START_US + 71 * 1_000_000)
+    for first_rows in (3, 50, 50_000):
+        monkeypatch.setattr("src.store.spans._FIRST_ROWS", first_rows)
+        for node in (the, And((the, brief_)), And((the, since)), And((brief_, the, since))):
+            for sort in ("received", "-received"):
+                wanted = [item.id for item in items if chooses(node, item)]
+                found = await all_pages(reader, node, 2, sort=sort)
+                ids = [row.id for row in found]
+                assert (ids if sort == "received" else ids[::-1]) == wanted, (node, sort)
+
+
+def body(said: str) -> Asked:
+    return Asked(FIELDS["body"], Op.MATCH, said)
+
+
 async def test_sorted_by_anything_every_row_comes_once(writer: Writer, reader: Reader) -> None:
     items = list(many(120, seed=5))
     await writer.apply(items)
