@@ -95,13 +95,14 @@ TWO_COLUMNS: dict[str, Node] = {
         (one("tool", "bash"), one("key", "key-07"), one("in", 50_000, Op.GT))
     ),
 }
-STATS: tuple[tuple[str, Node, str | None], ...] = (
-    ("tool:bash by day", one("tool", "bash"), None),
-    ("key:key-07 by model by day", one("key", "key-07"), "model"),
-    ("-cause:ok by upstream by day", Not(one("cause", "ok")), "upstream"),
-    ("body:w00500, from rows", one("body", "w00500"), None),
-    ("status:>=400, from rows", one("status", 400, Op.GE), "model"),
-    ("by session, from all rows", And(()), "session_id"),
+STATS: tuple[tuple[str, Node, str | None, int | None], ...] = (
+    ("tool:bash by day", one("tool", "bash"), None, DAY_US),
+    ("key:key-07 by model by day", one("key", "key-07"), "model", DAY_US),
+    ("-cause:ok by upstream by day", Not(one("cause", "ok")), "upstream", DAY_US),
+    ("body:w00500, from rows", one("body", "w00500"), None, DAY_US),
+    ("status:>=400, from rows", one("status", 400, Op.GE), "model", DAY_US),
+    ("session", And(()), "session_id", None),
+    ("session by day, from all rows", And(()), "session_id", DAY_US),
 )
 LIMITS_MS = {"page": 50, "search": 300, "stats": 1000}
 SEARCHES: dict[str, Node] = {
@@ -238,8 +239,10 @@ async def _measure(reader: Reader, rounds: int) -> list[Measured]:
             found.append(await _timed(f"stats 30 days, {by or 'all'}{name}", rounds, asked))
     own = lambda: _stats(reader, since, DAY_US, "model", only_key="key-07")  # noqa: E731
     found.append(await _timed("stats 30 days, one key's, model by day", rounds, own))
-    for what, node, by in STATS:
-        some = lambda n=node, b=by: _stats(reader, since, DAY_US, b, node=n)  # noqa: E731
+    own = lambda: _stats(reader, since, None, "session_id", only_key="key-07")  # noqa: E731
+    found.append(await _timed("stats 30 days, one key's, session", rounds, own))
+    for what, node, by, bucket in STATS:
+        some = lambda n=node, b=by, u=bucket: _stats(reader, since, u, b, node=n)  # noqa: E731
         found.append(await _timed(f"stats 30 days, {what}", min(rounds, 3), some))
     found.append(await _timed("sessions", rounds, lambda: _sessions(reader)))
     return found

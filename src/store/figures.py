@@ -131,7 +131,8 @@ class Figures:
     def piece(self) -> dict[str, Any]:
         """As columns to be added to what is stored: sums to sums, histograms behind histograms. May
         be less than nothing."""
-        self._settle()
+        if self._later or self._pieces:
+            self._settle()
         packed = {"durations": _piece(self.durations), "ttfts": _piece(self.ttfts)}
         return {**dict(zip(SUMS, self.sums, strict=True)), **packed}
 
@@ -173,25 +174,29 @@ def _flat(counts: Mapping[int, int]) -> array[int]:
     return array("i", [n for pair in sorted(counts.items()) if pair[1] > 0 for n in pair])
 
 
-_COUNT = 32  # bits of a piece's numbers, the bin is above
-_MOST = (1 << _COUNT) - 1
+_COUNT = 18  # bits of a piece's numbers; the bin is above, of which there are some hundreds
+_MASK = (1 << _COUNT) - 1
 _LESS = 1 << (_COUNT - 1)  # as great as this, it is less than nothing
 
 
 def _piece(counts: Mapping[int, int]) -> bytes:
-    """Each bin with its count one number, which is in the bins' order."""
-    pairs = counts.items()
-    return array("q", [bin_ << _COUNT | count & _MOST for bin_, count in pairs if count]).tobytes()
+    """Each bin with its count one number, in the bins' order; small ones are sorted the fastest."""
+    numbers = array("i")
+    for place, count in counts.items():
+        while abs(count) >= _LESS:
+            part = _LESS - 1 if count > 0 else 1 - _LESS
+            numbers.append(place << _COUNT | part & _MASK)
+            count -= part  # noqa: PLW2901  what is left of it
+        if count:
+            numbers.append(place << _COUNT | count & _MASK)
+    return numbers.tobytes()
 
 
 def _count(counts: dict[int, int], pieces: bytes) -> None:
     """Add pieces one behind the other."""
-    for number in array("q", pieces):
-        place, count = number >> _COUNT, number & _MOST
-        counts[place] = counts.get(place, 0) + (count if count < _LESS else count - _MOST - 1)
-
-
-_SHARES = (0.5, 0.95, 0.99)
+    for number in array("i", pieces):
+        place, count = number >> _COUNT, number & _MASK
+        counts[place] = counts.get(place, 0) + (count if count < _LESS else count - _MASK - 1)
 
 
 def _percentiles(flat: array[int]) -> Percentiles:
@@ -200,21 +205,25 @@ def _percentiles(flat: array[int]) -> Percentiles:
         return Percentiles(None, None, None)
     seen = list(accumulate(flat[1::2]))
     total = seen[-1]
-    p50, p95, p99 = (_value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in _SHARES)
+    p50, p95, p99 = (
+        _value(flat[2 * bisect_left(seen, ceil(total * share))]) for share in (0.5, 0.95, 0.99)
+    )
     return Percentiles(p50, p95, p99)
 
 
 def _percentiles_of_pieces(pieces: bytes) -> Percentiles:
     """The same of pieces. Hot: there may be tens of thousands of sessions."""
-    numbers = sorted(array("q", pieces))
-    counts = [number & _MOST for number in numbers]
+    numbers = array("i", pieces).tolist()
+    numbers.sort()
+    counts = [number & _MASK for number in numbers]
     if not counts or max(counts) >= _LESS:
         settled: dict[int, int] = {}
         _count(settled, pieces)
         return _percentiles(_flat(settled))
     seen = list(accumulate(counts))
     total = seen[-1]
-    p50, p95, p99 = (
-        _value(numbers[bisect_left(seen, ceil(total * share))] >> _COUNT) for share in _SHARES
+    return Percentiles(
+        _value(numbers[bisect_left(seen, ceil(total * 0.50))] >> _COUNT),
+        _value(numbers[bisect_left(seen, ceil(total * 0.95))] >> _COUNT),
+        _value(numbers[bisect_left(seen, ceil(total * 0.99))] >> _COUNT),
     )
-    return Percentiles(p50, p95, p99)

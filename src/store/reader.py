@@ -21,7 +21,8 @@ from .cursors import SORTS, decoded, encoded
 from .names import MOST, NAMED, values_of
 from .paging import Pager
 from .rollups import scope_of
-from .stats import Bucket, Span, stats
+from .row_sums import Span
+from .stats import Bucket, stats
 from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, sessions
 
 

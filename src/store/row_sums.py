@@ -64,4 +64,4 @@ class Rows:
                     figures = found.get(key)
                     if figures is None:
                         figures = found[key] = Figures()
-                    figures.add(counted)  # type: ignore[arg-type]  # its columns, in order
+                    figures.add(counted)

@@ -98,12 +98,15 @@ class Sessions:
         for (start, session), figures in list(found.items()):
             if session == "":
                 del found[start, session]
-            else:
-                named.setdefault(start, Figures()).merge(figures)
-        for (start, _), figures in every.items():
+                continue
             its = named.get(start)
             if its is None:
+                its = named[start] = Figures()
+            its.merge(figures)
+        for (start, _), figures in every.items():
+            known = named.get(start)
+            if known is None:
                 found[start, ""] = figures
-            elif figures.sums[0] != its.sums[0]:
-                figures.take(its)
+            elif figures.sums[0] != known.sums[0]:
+                figures.take(known)
                 found[start, ""] = figures

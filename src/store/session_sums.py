@@ -38,31 +38,30 @@ _MANY = 500  # parameters of one IN, which SQLite bounds
 _HISTOGRAMS = ("durations", "ttfts")
 # As the index has it, which is empty nearly always. In order, most have less than 2 KB.
 _IS_LONG = func.length(sessions.c.durations) + func.length(sessions.c.ttfts) > literal_column(
-    "32768"
+    "16384"
 )
 
 
 class _Added:
     """What a batch adds to a session."""
 
-    __slots__ = ("figures", "first", "last", "shorter")
+    __slots__ = ("columns", "figures", "first", "last", "shorter")
 
     def __init__(self) -> None:
         self.figures = Figures()
         self.first, self.last = 1 << 63, -(1 << 63)
         self.shorter = False
+        self.columns: dict[str, Any] | None = None  # of a session's only key and of it as a whole
 
     def add(self, change: Change) -> None:
         self.figures.add(change.counted, change.sign)
-        self._reach(change.seq, change.seq, change.sign < 0)
+        self.first, self.last = min(self.first, change.seq), max(self.last, change.seq)
+        self.shorter |= change.sign < 0
 
     def merge(self, other: _Added) -> None:
         self.figures.merge(other.figures)
-        self._reach(other.first, other.last, other.shorter)
-
-    def _reach(self, first: int, last: int, shorter: bool) -> None:
-        self.first, self.last = min(self.first, first), max(self.last, last)
-        self.shorter |= shorter
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.shorter |= other.shorter
 
 
 async def add_up_sessions(connection: AsyncConnection, changes: Sequence[Change]) -> None:
@@ -112,8 +111,10 @@ async def _add(connection: AsyncConnection, touched: Mapping[Owned, _Added]) -> 
     new["last_seq"] = most(c.last_seq, put.excluded.last_seq)
     rows = []
     for (session, owner), added in touched.items():
-        seqs = {"first_seq": added.first, "last_seq": added.last}
-        rows.append({"session_id": session, "owner": owner, **seqs, **added.figures.piece()})
+        if added.columns is None:
+            seqs = {"session_id": session, "first_seq": added.first, "last_seq": added.last}
+            added.columns = {**seqs, **added.figures.piece()}
+        rows.append({"owner": owner, **added.columns})
     key = (c.session_id, c.owner)
     await connection.execute(put.on_conflict_do_update(index_elements=key, set_=new), rows)
 
@@ -139,9 +140,10 @@ async def _mend(connection: AsyncConnection, shorter: Sequence[Owned]) -> None:
 async def _spans(connection: AsyncConnection, its: Sequence[str]) -> dict[Owned, tuple[int, int]]:
     """The first and the last row that are still there."""
     c, sqlite = records.c, is_sqlite(connection)
-    key = func.coalesce(c.key_label, "")
-    exact = [column.collate("BINARY") if sqlite else column for column in (c.session_id, key)]
-    query = select(*exact, func.min(c.seq), func.max(c.seq)).group_by(*exact)
+    exact = (c.session_id, func.coalesce(c.key_label, ""))
+    # To the letter, as Postgres has it by itself.
+    id_, key = (column.collate("BINARY") if sqlite else column for column in exact)
+    query = select(id_, key, func.min(c.seq), func.max(c.seq)).group_by(id_, key)
     found: dict[Owned, tuple[int, int]] = {}
     for at in range(0, len(its), _MANY):
         part = its[at : at + _MANY]

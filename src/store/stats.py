@@ -241,14 +241,20 @@ def _fits(node: Node, values: Mapping[str, str]) -> bool:
 
 
 def _bucket(key: Key, figures: Figures, span: Span) -> Bucket:
-    sums = dict(zip(SUMS, figures.sums, strict=True))
-    pico = sums.pop("cost_pico_usd")
+    requests, errors, input_, output, cached, written, reasoning, pico, priced = figures.sums
     durations, ttfts = figures.percentiles()
     return Bucket(
         start_us=None if span.bucket_us is None else key[0],
         group=None if span.by is None or key[1] == "" else key[1],
-        cost_usd=pico / 1e12 if sums["priced"] else None,
+        requests=requests,
+        errors=errors,
+        input_tokens=input_,
+        output_tokens=output,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoning,
+        cost_usd=pico / 1e12 if priced else None,
+        priced=priced,
         duration_ms=durations,
         ttft_ms=ttfts,
-        **sums,
     )

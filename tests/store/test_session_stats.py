@@ -17,7 +17,7 @@ from src.store.reader import Reader
 from src.store.row_sums import Key
 from src.store.session_stats import Sessions
 from src.store.stats import Bucket
-from src.store.tables import sessions
+from src.store.tables import SUMS, sessions
 from src.store.writing import Writer
 from tests.store.making import START_US, many, put
 
@@ -124,11 +124,11 @@ async def test_a_histogram_that_has_become_long_is_put_in_order(
 ) -> None:
     await writer.apply(put(n, duration_ms=1.0 + n, session_id="s") for n in range(50))
     before = await reader.stats(by="session_id")
-    more, less = 400 << 32 | 1, 400 << 32 | 0xFFFFFFFF
+    more, less = 400 << 18 | 1, 400 << 18 | 0x3FFFF
     async with engine.begin() as connection:
         columns = select(sessions.c.owner, sessions.c.durations)
         for owner, durations in (await connection.execute(columns)).all():
-            long = durations + array("q", [more, less] * 2500).tobytes()
+            long = durations + array("i", [more, less] * 2500).tobytes()
             put_in = update(sessions).where(sessions.c.owner == owner).values(durations=long)
             await connection.execute(put_in)
     assert await same_as_from_rows(reader, by_sums, {}) == before
@@ -138,3 +138,15 @@ async def test_a_histogram_that_has_become_long_is_put_in_order(
         assert all(size < 1000 for size in await connection.scalars(sizes))
     (bucket,) = await same_as_from_rows(reader, by_sums, {})
     assert bucket.requests == 51
+
+
+@pytest.mark.parametrize("count", [1, -1, 131_071, 131_072, -131_072, 1_000_000, -1_000_000])
+def test_a_piece_may_count_any_number_of_rows(count: int) -> None:
+    counted, piece, stored = Figures(), Figures(), Figures()
+    counted.durations = {0: 2_000_000, 7: 5}
+    piece.durations = {0: count}
+    for each in (counted, piece):
+        stored.merge_pieces([0] * len(SUMS), each.piece()["durations"], b"")
+    counted.merge(piece)
+    assert stored.percentiles() == counted.percentiles()
+    assert stored.stored() == counted.stored()

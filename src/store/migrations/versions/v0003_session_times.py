@@ -9,7 +9,7 @@ revision = "0003"
 down_revision = "0002"
 
 PARTS = "system, messages, tool_calls, tool_results, thinking, answer"
-LONG = "length(durations) + length(ttfts) > 32768"
+LONG = "length(durations) + length(ttfts) > 16384"
 
 
 def upgrade() -> None:
