@@ -13,7 +13,7 @@ from functools import cache
 from itertools import accumulate
 from math import ceil, log
 from operator import add, sub
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .tables import SUMS
 
@@ -128,13 +128,12 @@ class Figures:
         }
         return {**dict(zip(SUMS, self.sums, strict=True)), **packed}
 
-    def piece(self) -> dict[str, Any]:
-        """As columns to be added to what is stored: sums to sums, histograms behind histograms. May
-        be less than nothing."""
+    def piece(self) -> tuple[int | bytes, ...]:
+        """`SUMS`, durations, ttfts, to be added to what is stored: sums to sums, histograms behind
+        histograms. May be less than nothing."""
         if self._later or self._pieces:
             self._settle()
-        packed = {"durations": _piece(self.durations), "ttfts": _piece(self.ttfts)}
-        return {**dict(zip(SUMS, self.sums, strict=True)), **packed}
+        return *self.sums, _piece(self.durations), _piece(self.ttfts)
 
     def percentiles(self) -> tuple[Percentiles, Percentiles]:
         """Of the durations and the times to first token."""

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import literal_column
 
 from .figures import Figures
+from .many import insert_rows
 from .rollups import ALL, Change, scope_of
 from .tables import SUMS, records, sessions
 from .upserting import insert_into, is_sqlite
@@ -45,13 +46,13 @@ _IS_LONG = func.length(sessions.c.durations) + func.length(sessions.c.ttfts) > l
 class _Added:
     """What a batch adds to a session."""
 
-    __slots__ = ("columns", "figures", "first", "last", "shorter")
+    __slots__ = ("_columns", "figures", "first", "last", "shorter")
 
     def __init__(self) -> None:
         self.figures = Figures()
         self.first, self.last = 1 << 63, -(1 << 63)
         self.shorter = False
-        self.columns: dict[str, Any] | None = None  # of a session's only key and of it as a whole
+        self._columns: tuple[object, ...] | None = None
 
     def add(self, change: Change) -> None:
         self.figures.add(change.counted, change.sign)
@@ -62,6 +63,12 @@ class _Added:
         self.figures.merge(other.figures)
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
         self.shorter |= other.shorter
+
+    def columns(self) -> tuple[object, ...]:
+        """As in the table; asked for twice where a session has one key only."""
+        if self._columns is None:
+            self._columns = (self.first, self.last, *self.figures.piece())
+        return self._columns
 
 
 async def add_up_sessions(connection: AsyncConnection, changes: Sequence[Change]) -> None:
@@ -109,14 +116,9 @@ async def _add(connection: AsyncConnection, touched: Mapping[Owned, _Added]) -> 
         new[name] = cast(c[name].op("||")(put.excluded[name]), LargeBinary)  # SQLite's is a text
     new["first_seq"] = least(c.first_seq, put.excluded.first_seq)
     new["last_seq"] = most(c.last_seq, put.excluded.last_seq)
-    rows = []
-    for (session, owner), added in touched.items():
-        if added.columns is None:
-            seqs = {"session_id": session, "first_seq": added.first, "last_seq": added.last}
-            added.columns = {**seqs, **added.figures.piece()}
-        rows.append({"owner": owner, **added.columns})
-    key = (c.session_id, c.owner)
-    await connection.execute(put.on_conflict_do_update(index_elements=key, set_=new), rows)
+    changing = put.on_conflict_do_update(index_elements=(c.session_id, c.owner), set_=new)
+    rows = [(session, owner, *added.columns()) for (session, owner), added in touched.items()]
+    await insert_rows(connection, changing, rows)
 
 
 # --- what has lost rows ---
@@ -174,8 +176,8 @@ async def _put_in_order(connection: AsyncConnection) -> None:
     for session, owner, *histograms in await connection.execute(query):
         figures = Figures()
         figures.merge_pieces([0] * len(SUMS), *histograms)
-        piece = figures.piece()
-        new = {f"to_{name}": piece[name] for name in _HISTOGRAMS}
+        pieces = zip(_HISTOGRAMS, figures.piece()[-2:], strict=True)
+        new = {f"to_{name}": piece for name, piece in pieces}
         settled.append({"at_session": session, "at_owner": owner, **new})
     if settled:
         to: dict[str, Any] = {name: bindparam(f"to_{name}") for name in _HISTOGRAMS}
