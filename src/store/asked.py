@@ -85,15 +85,19 @@ def few_values(node: Node, names: Mapping[str, Sequence[str]]) -> list[str]:
     return fits if len(fits) <= _FEW else []
 
 
-def split_said(node: Node) -> tuple[str, Node] | None:
-    """What has to be said, as one query of SQLite's index of words, and what else is asked for."""
+def split_said(node: Node) -> tuple[list[Test], Node]:
+    """What has to be said, and what else is asked for."""
     parts = parts_of(node)
     said = [p for p in parts if isinstance(p, Test) and p.field.kind is Kind.SEARCH]
-    queries = [match_of(test) for test in said]
-    if not queries or None in queries:
+    return said, And(tuple(part for part in parts if part not in said))
+
+
+def one_match(said: Sequence[Test]) -> str | None:
+    """All of these as one query of SQLite's index of words; None where there is none."""
+    queries = [query for test in said if (query := match_of(test)) is not None]
+    if not queries or len(queries) < len(said):
         return None
-    rest = tuple(part for part in parts if part not in said)
-    return " AND ".join(f"({query})" for query in queries), And(rest)
+    return " AND ".join(f"({query})" for query in queries)
 
 
 def unsaid(node: Node) -> list[Test]:

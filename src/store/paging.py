@@ -23,15 +23,26 @@ from sqlalchemy.sql.expression import bindparam, literal_column
 
 from ..query.fields import Kind
 from ..query.tree import And, Node, Test
-from .asked import Asked, few_values, has_index, is_one_value, only_unsaid, split_said, unsaid
+from .asked import (
+    Asked,
+    few_values,
+    has_index,
+    is_one_value,
+    one_match,
+    only_unsaid,
+    split_said,
+    unsaid,
+)
 from .binning import bin_of
 from .compiling import SAID, Compiler, match_of, says, tests_in
 from .cursors import Place
+from .many import among
 from .spans import Span, spans
 from .tables import BINNED_COLUMNS, LIST_COLUMNS, bin_name, labels, records, tsvector_texts
 
 _WALK, _WALK_SAID = 4000, 300  # rows looked through first; each one's texts cost more
 _WALK_MOST = 40_000
+_FEW_SAY = 10_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,8 +69,9 @@ class Pager:
             return await self._all(self._ordered(query, *self._index(key, records.c.seq)))
         if values := few_values(rest, self.asked.names):
             return await self._of_values(rest, values)
-        if self.sqlite and (found := split_said(rest)):
-            return await self._said(*found)
+        said, others = split_said(rest)
+        if self.sqlite and (match := one_match(said)) is not None:
+            return await self._said(match, others)
         return await self._walked()
 
     async def by_value(self, name: str) -> list[RowMapping]:
@@ -168,19 +180,45 @@ class Pager:
         for span in newest_first:
             if unsaid_ and await self._all_say(span, unsaid_):
                 continue
-            found += await self.connection.scalars(self._in_span(span, self.limit - len(found)))
+            found += await self._found_in(span, self.limit - len(found))
             if len(found) >= self.limit:
                 break
         return await self._rows_at(found)
 
+    async def _found_in(self, span: Span, limit: int) -> list[int]:
+        """Postgres: few rows that say what has to be said are asked for first, by themselves. Asked
+        for together with all else, the planner takes some words for common and reads every row."""
+        said, rest = split_said(self.asked.rest)
+        few = await self._few_that_say(said, span) if said and not self.sqlite else None
+        if few is None:
+            return list(await self.connection.scalars(self._in_span(span, limit)))
+        if not few:
+            return []
+        seq = records.c.seq
+        compiled = Compiler(self.sqlite, self.asked.names, by_row=True).compile(rest)
+        query = select(seq).where(*self._base(), among(self.connection, seq, few), compiled)
+        query = query.order_by(seq.desc() if self.downwards else seq.asc()).limit(limit)
+        return list(await self.connection.scalars(query))
+
+    async def _few_that_say(self, said: Sequence[Test], span: Span) -> list[int] | None:
+        """Those of a span; None where they are many."""
+        seq = tsvector_texts.c.seq
+        query = select(seq).where(*map(says, said), seq.between(span.first, span.last))
+        found = list(await self.connection.scalars(query.limit(_FEW_SAY + 1)))
+        return found if len(found) <= _FEW_SAY else None
+
     def _in_span(self, span: Span, limit: int) -> Select[tuple[int]]:
-        """`seq + 0` keeps the planner from reading all rows in order of time once more."""
+        """`seq + 0` keeps the planner from reading all rows in order of time once more. `seq - 0`
+        keeps Postgres's from taking the two bounds for a pair, of which it thinks that they leave
+        one of 200 rows: it would look these up one by one, and there are all of them."""
         within = (span.first, span.last)
         compiler = Compiler(self.sqlite, self.asked.names, within=within)
         compiled = compiler.compile(self.asked.rest)
         seq, unordered = records.c.seq, records.c.seq + literal_column("0")
-        bounded = unordered if has_index(self.asked.rest) else seq
-        query = select(seq).where(*self._base(), bounded.between(*within), compiled)
+        bounds = [seq >= span.first, seq <= span.last]
+        if has_index(self.asked.rest):
+            bounds = [unordered >= span.first, seq - literal_column("0") <= span.last]
+        query = select(seq).where(*self._base(), *bounds, compiled)
         return query.order_by(unordered.desc() if self.downwards else unordered.asc()).limit(limit)
 
     async def _unsaid(
