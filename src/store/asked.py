@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement
 
@@ -10,7 +11,7 @@ from ..query.fields import Kind
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Test
 from .compiling import Compiler, match_of
-from .tables import SEQ_STEP
+from .tables import SEQ_STEP, records
 
 _FEW = 30  # values looked up one by one
 FIRST_SEQ, LAST_SEQ = -(1 << 62), 1 << 62
@@ -115,3 +116,10 @@ def only_unsaid(node: Node) -> list[Test]:
 def has_index(node: Node) -> bool:
     """Is there a part whose index finds fewer rows than there are?"""
     return any(isinstance(part, Test) and part.op is not Op.NONE for part in parts_of(node))
+
+
+def moved(bound: Any, seq: ColumnElement[int]) -> ColumnElement[bool]:  # noqa: ANN401  has no type
+    """A bound of time as one of another table, whose index knows how to begin there."""
+    if getattr(bound, "left", None) is not records.c.seq:
+        return bound  # type: ignore[no-any-return]  # not of time
+    return bound.operator(seq, bound.right)  # type: ignore[no-any-return]  # as it was

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, literal, not_, select
+from sqlalchemy import ColumnElement, Select, and_, literal, select
 from sqlalchemy import text as sql
 from sqlalchemy import union_all
 from sqlalchemy.engine import RowMapping
@@ -23,26 +23,15 @@ from sqlalchemy.sql.expression import bindparam, literal_column
 
 from ..query.fields import Kind
 from ..query.tree import And, Node, Test
-from .asked import (
-    Asked,
-    few_values,
-    has_index,
-    is_one_value,
-    one_match,
-    only_unsaid,
-    split_said,
-    unsaid,
-)
+from .asked import Asked, few_values, is_one_value, moved, one_match, split_said
 from .binning import bin_of
-from .compiling import SAID, Compiler, match_of, says, tests_in
+from .compiling import SAID, Compiler, tests_in
 from .cursors import Place
-from .many import among
-from .spans import Span, spans
-from .tables import BINNED_COLUMNS, LIST_COLUMNS, bin_name, labels, records, tsvector_texts
+from .rare import Rare
+from .tables import BINNED_COLUMNS, LIST_COLUMNS, bin_name, labels, records
 
 _WALK, _WALK_SAID = 4000, 300  # rows looked through first; each one's texts cost more
 _WALK_MOST = 40_000
-_FEW_SAY = 10_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,7 +115,7 @@ class Pager:
         kind = labels.c.kind == literal(LIST_COLUMNS[test.field.column])
         joined = labels.join(records, records.c.seq == seq)
         query = select(seq).select_from(joined).where(kind, compiler.same(key, value))
-        query = query.where(*(_moved(each, seq) for each in base))
+        query = query.where(*(moved(each, seq) for each in base))
         return self._ordered(query, *self._index(key, seq))
 
     def _index(
@@ -139,7 +128,7 @@ class Pager:
         """SQLite's index of words gives its rows in order of time."""
         rowid: ColumnElement[int] = literal_column("said.rowid")
         said = sql("said MATCH :said").bindparams(bindparam("said", query))
-        bounds = (_moved(each, rowid) for each in self._base())
+        bounds = (moved(each, rowid) for each in self._base())
         compiled = Compiler(self.sqlite, self.asked.names, by_row=True).compile(rest)
         joined = SAID.join(records, records.c.seq == rowid)
         chosen = select(records).select_from(joined).where(said, *bounds, compiled)
@@ -157,7 +146,8 @@ class Pager:
             rows = int(1.5 * first * self.limit / len(found)) if found else _WALK_MOST + 1
             if rows > (_WALK_MOST if not searches else 4 * first):
                 break
-        return await self._indexed()
+        rare = Rare(self.connection, self.asked, self._base(), self.after, downwards=self.downwards)
+        return await self._rows_at(await rare.places(self.limit))
 
     async def _newest(self, rows: int) -> list[RowMapping]:
         """Of so many rows, looked at one by one."""
@@ -166,90 +156,6 @@ class Pager:
         compiler = Compiler(self.sqlite, self.asked.names, newest, by_row=True)
         query = select(newest).where(compiler.compile(self.asked.rest))
         return await self._all(self._ordered(query, newest.c.seq))
-
-    # --- what is rare ---
-
-    async def _indexed(self) -> list[RowMapping]:
-        found: list[int] = []
-        newest_first = await spans(self.connection, self.asked, self.after, self.downwards)
-        if not self.sqlite and not self.asked.owned and (tests := only_unsaid(self.asked.rest)):
-            nearest, *others = newest_first
-            return await self._rows_at(await self._unsaid(tests, nearest, others))
-        said = unsaid(self.asked.rest) if self.sqlite else []
-        unsaid_ = [query for test in said if (query := match_of(test)) is not None]
-        for span in newest_first:
-            if unsaid_ and await self._all_say(span, unsaid_):
-                continue
-            found += await self._found_in(span, self.limit - len(found))
-            if len(found) >= self.limit:
-                break
-        return await self._rows_at(found)
-
-    async def _found_in(self, span: Span, limit: int) -> list[int]:
-        """Postgres: few rows that say what has to be said are asked for first, by themselves. Asked
-        for together with all else, the planner takes some words for common and reads every row."""
-        said, rest = split_said(self.asked.rest)
-        few = await self._few_that_say(said, span) if said and not self.sqlite else None
-        if few is None:
-            return list(await self.connection.scalars(self._in_span(span, limit)))
-        if not few:
-            return []
-        seq = records.c.seq
-        compiled = Compiler(self.sqlite, self.asked.names, by_row=True).compile(rest)
-        query = select(seq).where(*self._base(), among(self.connection, seq, few), compiled)
-        query = query.order_by(seq.desc() if self.downwards else seq.asc()).limit(limit)
-        return list(await self.connection.scalars(query))
-
-    async def _few_that_say(self, said: Sequence[Test], span: Span) -> list[int] | None:
-        """Those of a span; None where they are many."""
-        seq = tsvector_texts.c.seq
-        query = select(seq).where(*map(says, said), seq.between(span.first, span.last))
-        found = list(await self.connection.scalars(query.limit(_FEW_SAY + 1)))
-        return found if len(found) <= _FEW_SAY else None
-
-    def _in_span(self, span: Span, limit: int) -> Select[tuple[int]]:
-        """`seq + 0` keeps the planner from reading all rows in order of time once more. `seq - 0`
-        keeps Postgres's from taking the two bounds for a pair, of which it thinks that they leave
-        one of 200 rows: it would look these up one by one, and there are all of them."""
-        within = (span.first, span.last)
-        compiler = Compiler(self.sqlite, self.asked.names, within=within)
-        compiled = compiler.compile(self.asked.rest)
-        seq, unordered = records.c.seq, records.c.seq + literal_column("0")
-        bounds = [seq >= span.first, seq <= span.last]
-        if has_index(self.asked.rest):
-            bounds = [unordered >= span.first, seq - literal_column("0") <= span.last]
-        query = select(seq).where(*self._base(), *bounds, compiled)
-        return query.order_by(unordered.desc() if self.downwards else unordered.asc()).limit(limit)
-
-    async def _unsaid(
-        self, tests: Sequence[Test], nearest: Span, others: Sequence[Span]
-    ) -> list[int]:
-        """Postgres: where nothing else is asked for and few rows are left, nearly all say one of
-        the words. What all have said is read as it lies, in a fifth of the time that looking up
-        each row takes; `seq + 0` keeps the planner from that."""
-        seq = tsvector_texts.c.seq
-        unordered = seq + literal_column("0")
-        query = select(seq).where(*(_moved(each, seq) for each in self._base()))
-        query = query.where(*(not_(says(test)) for test in tests))
-        query = query.order_by(unordered.desc() if self.downwards else unordered.asc())
-        near = query.where(seq.between(nearest.first, nearest.last))
-        found = list(await self.connection.scalars(near.limit(self.limit)))
-        if others and len(found) < self.limit:
-            first, last = min(span.first for span in others), max(span.last for span in others)
-            bounded = unordered if self.after is None and self.asked.is_unbounded else seq
-            far = query.where(bounded.between(first, last)).limit(self.limit - len(found))
-            found += await self.connection.scalars(far)
-        return found
-
-    async def _all_say(self, span: Span, queries: Sequence[str]) -> bool:
-        """Do all rows of the span say one of what must not be said? They are counted faster than
-        the others are found."""
-        for query in queries:
-            said = sql("SELECT count(*) FROM said WHERE said MATCH :q AND rowid BETWEEN :a AND :b")
-            asked = {"q": query, "a": span.first, "b": span.last}
-            if (await self.connection.scalar(said, asked) or 0) >= span.rows:
-                return True
-        return False
 
     # --- queries ---
 
@@ -265,13 +171,6 @@ class Pager:
             return []
         query = select(records).where(records.c.seq.in_(seqs))
         return await self._all(self._ordered(query, records.c.seq))
-
-
-def _moved(bound: Any, seq: ColumnElement[int]) -> ColumnElement[bool]:  # noqa: ANN401  has no type
-    """A bound of time as one of another table, whose index knows how to begin there."""
-    if getattr(bound, "left", None) is not records.c.seq:
-        return bound  # type: ignore[no-any-return]  # not of time
-    return bound.operator(seq, bound.right)  # type: ignore[no-any-return]  # as it was
 
 
 def _beyond(
