@@ -9,7 +9,16 @@ from typing import Any
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 SQLITE_NAME = "records.sqlite"
@@ -33,6 +42,7 @@ _ARGUMENTS = (
     *("statement_cache_size", "prepared_statement_cache_size"),
 )
 _CANCELED = "57014"  # Postgres: query_canceled, as statement_timeout does
+_OF_VALUES = ("22", "23", "54")  # its classes data exception, constraint violation, limit exceeded
 
 
 class StoreError(Exception):
@@ -101,6 +111,18 @@ def was_too_long(error: DBAPIError) -> bool:
     """Whether `query_s` has ended it."""
     name = getattr(error.orig, "sqlite_errorname", None)
     return name == "SQLITE_INTERRUPT" or getattr(error.orig, "sqlstate", None) == _CANCELED
+
+
+def is_about_values(error: Exception) -> bool:
+    """Whether a value was the reason, and not the database's state: tried again, it is the same."""
+    if not isinstance(error, SQLAlchemyError):  # from adding up, or a driver that converts
+        return isinstance(
+            error, ArithmeticError | AttributeError | LookupError | TypeError | ValueError
+        )
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_OF_VALUES)
+    return isinstance(error, DataError | IntegrityError | InterfaceError | ProgrammingError)
 
 
 def _sqlite(url: URL, writes: bool, busy_s: float, query_s: float | None) -> AsyncEngine:

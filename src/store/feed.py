@@ -118,7 +118,7 @@ class Feed:
         if ahead is None or begun != offset:
             ahead = self._reading(name, offset)
         batch = await ahead
-        if batch.full and self._reads_ahead:
+        if batch.full and self._reads_ahead and not self._ahead:  # one: each is tens of megabytes
             self._ahead[name] = batch.end, self._reading(name, batch.end)
         return batch
 

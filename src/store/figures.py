@@ -22,6 +22,7 @@ _GROWTH = 1.04
 _PER_LOG = 1 / log(_GROWTH)
 _LOG_LEAST = log(_LEAST_MS) * _PER_LOG
 _PICO = 10**12
+_MOST_USD = 10_000.0  # of one row: more is a mistake, and a sum of them more than 64 bits
 _NO_CAUSE = "ok"
 
 
@@ -82,7 +83,7 @@ class Figures:
         if reasoning:
             sums[6] += sign * int(reasoning)
         if cost is not None:
-            sums[7] += sign * round(cost * _PICO)
+            sums[7] += sign * round(min(cost, _MOST_USD) * _PICO)
             sums[8] += sign
         if duration is not None:
             place = _place_of(duration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from hashlib import blake2b
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -26,12 +26,17 @@ from .tables import (
 MOST_TEXT = 500_000
 """Characters of a part that can be searched: of a longer one, the first and last half of it. A
 tsvector holds a megabyte."""
+MOST_NAME = 500
+"""Characters of what clients and upstreams may name as they like; the rest is in the trace only. An
+entry of Postgres's indexes holds 2,700 bytes."""
+_NAMES = ("model", "path", "method", "error_type", "session_id", "user_agent")
 _DIGEST_BYTES = 12
 _TEXTS = (*TEXT_COLUMNS, *PLAIN_COLUMNS)
 _LISTS = tuple((name, ROW_COLUMNS.index(name)) for name in LIST_COLUMNS)
 _values_of = itemgetter(*map(Row._fields.index, ROW_COLUMNS))
 _binned_of = attrgetter(*BINNED_COLUMNS)
 _counted_of = attrgetter(*Counted._fields)
+_names_of = attrgetter(*_NAMES)
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,18 +45,21 @@ class Put:
     `digest` tells whether anything has changed. Hot: once per exchange."""
 
     row: Row
-    texts: Texts
+    texts: InitVar[Texts]
     parts: tuple[str, ...] = field(init=False)
     digest: bytes = field(init=False)
 
-    def __post_init__(self) -> None:
-        row, parts = self.row, tuple(self.texts)
+    def __post_init__(self, texts: Texts) -> None:
+        row, parts = self.row, tuple(texts)
         told = _written(row, parts)
         if told is None or b"\\u0000" in told:  # a NUL, or so it seems
             row, parts = _clean_row(row), tuple(map(clean, parts))
             told = _written(row, parts) or repr((row, parts)).encode()
         if max(map(len, parts)) > MOST_TEXT:
             parts = tuple(map(bounded, parts))
+        told_names = filter(None, (*_names_of(row), *row.tags, *row.tools))
+        if max(map(len, told_names), default=0) > MOST_NAME:
+            row = _shortened(row)
         object.__setattr__(self, "row", row)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "digest", blake2b(told, digest_size=_DIGEST_BYTES).digest())
@@ -60,6 +68,11 @@ class Put:
     def id(self) -> str:
         """The trace's."""
         return self.row.id
+
+    @property
+    def file(self) -> str:
+        """As in its row."""
+        return self.row.file
 
     def first_seq(self) -> int:
         """Where it belongs in time; the next free one is taken where another row is there."""
@@ -111,6 +124,15 @@ def _clean_row(row: Row) -> Row:
         if members and (cleaned := tuple(map(clean, members))) != members:
             changed[name] = cleaned
     return row._replace(**changed) if changed else row
+
+
+def _shortened(row: Row) -> Row:
+    names = {name: value[:MOST_NAME] for name in _NAMES if (value := getattr(row, name))}
+    lists = {
+        name: tuple(dict.fromkeys(member[:MOST_NAME] for member in getattr(row, name)))
+        for name in LIST_COLUMNS
+    }
+    return row._replace(**names, **lists)  # type: ignore[arg-type]  # each of its own kind
 
 
 def _written(row: Row, parts: tuple[str, ...]) -> bytes | None:

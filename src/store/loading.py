@@ -69,7 +69,14 @@ def load(trace_dir: Path, file: str) -> tuple[Item | None, int]:
         document = orjson.loads(data)
         said = said_in(document)
         item = Put(row_of(document, file, said.answer), texts_of(said))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         log.warning("%s is no trace: %s", file, type(error).__name__)
         return None, len(data)
     return item, len(data)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..record.row import Row
 from .tables import LIST_COLUMNS, names
+from .upserting import insert_into
 
 NAMED = (
     "provider",
@@ -55,7 +56,8 @@ class Names:
             known |= found
             new += [{"column": column, "value": value} for value in found]
         if new:
-            await connection.execute(insert(names), new)
+            # Who writes beside us, `llmtap index`, may have noted it since we asked.
+            await connection.execute(insert_into(connection, names).on_conflict_do_nothing(), new)
 
 
 def _values(rows: Iterable[Row], column: str) -> set[str]:

@@ -7,6 +7,7 @@ one transaction.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import Row as Result
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from .engine import is_about_values
 from .items import Drop, Item, Put
 from .many import among, insert_rows
 from .names import Names
@@ -23,8 +25,14 @@ from .saying import Sayer
 from .summing import add_up
 from .tables import labels, records, spools, squeezed_texts
 
+log = logging.getLogger("llmtap.store")
+
 _WAS = ("id", "seq", "digest", "file", *SUMMED)
 _OLD = select(*(records.c[name] for name in _WAS))
+
+
+class _RefusedError(Exception):
+    """There is a value among these that the database, or its driver, does not take."""
 
 
 class Writer:
@@ -41,14 +49,41 @@ class Writer:
         """Make it so that each trace has one row, or none if it was dropped; rows written and
         taken out. `read`: the spools these came from, and how far they are done.
 
-        Of several items of one trace the last counts. Raises SQLAlchemyError, and has then done
-        nothing.
+        Of several items of one trace the last counts. A row that the database cannot take is left
+        out, for the others would wait for it for ever. Raises SQLAlchemyError, OSError where the
+        database cannot be had; a part of the items may be in it then, but not `read`.
         """
         wanted = {item.id: item for item in items}
+        return await self._apply_all(list(wanted.values()), read or {})
+
+    async def _apply_all(self, items: Sequence[Item], read: Mapping[str, int]) -> tuple[int, int]:
+        """All at once, or by halves until those that are refused stand alone."""
+        try:
+            return await self._apply_at_once(items, read)
+        except _RefusedError as error:
+            if not items:
+                raise
+            if len(items) == 1:
+                text = "the store cannot take %s: %s"
+                log.warning(text, items[0].file, type(error.__cause__).__name__)
+                return await self._apply_all((), read)
+        half = len(items) // 2
+        first = await self._apply_all(items[:half], {})
+        last = await self._apply_all(items[half:], read)
+        return first[0] + last[0], first[1] + last[1]
+
+    async def _apply_at_once(
+        self, items: Sequence[Item], read: Mapping[str, int]
+    ) -> tuple[int, int]:
         try:
             async with self._engine.begin() as connection:
-                done = await self._apply(connection, wanted)
-                for name, offset in (read or {}).items():
+                try:
+                    done = await self._apply(connection, {item.id: item for item in items})
+                except Exception as error:
+                    if is_about_values(error):
+                        raise _RefusedError from error
+                    raise
+                for name, offset in read.items():
                     await _keep_offset(connection, name, offset)
         except BaseException:
             self._names.forget()

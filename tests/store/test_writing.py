@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from src.store import schema
 from src.store.engine import open_engine, store_url
 from src.store.items import Drop
 from src.store.reader import Reader
-from src.store.tables import labels, records, rollups, sessions, squeezed_texts
+from src.store.tables import labels, records, rollups, sessions, spools, squeezed_texts
 from src.store.writing import Writer
 from tests.store.making import make_row, many, put
 
@@ -118,3 +119,78 @@ async def test_a_text_too_long_is_searched_at_both_ends(writer: Writer, reader: 
     await writer.apply([put(1, long)])
     for word, found in (("begin", 1), ("finish", 1), ("w150000", 0)):
         assert len((await reader.page(body(word))).rows) == found, word
+
+
+def junk(length: int) -> str:
+    rng = random.Random(length)
+    return "".join(chr(rng.randrange(0x4E00, 0x9000)) for _ in range(length))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"input_tokens": 1 << 63},
+        {"duration_ms": float("inf")},
+        {"received_us": 11_000_000_000_000_000},  # the year 2318
+    ],
+    ids=str,
+)
+async def test_a_row_that_no_database_takes_keeps_no_other_out(
+    writer: Writer, reader: Reader, caplog: pytest.LogCaptureFixture, values: dict[str, object]
+) -> None:
+    items = [put(n, session_id="s") for n in range(20)]
+    items[13] = put(13, **values)
+    assert await writer.apply(items, {"a.todo": 7}) == (19, 0)
+    assert items[13].file in caplog.text
+    assert len((await reader.page()).rows) == 19
+    (session,) = (await reader.sessions()).sessions
+    assert session.requests == 19
+    assert await writer.apply(items, {"a.todo": 8}) == (0, 0)
+
+
+async def test_of_a_batch_that_is_refused_whole_the_place_in_the_spool_is_kept(
+    engine: AsyncEngine, writer: Writer
+) -> None:
+    assert await writer.apply([put(1, input_tokens=1 << 63)], {"a.todo": 7}) == (0, 0)
+    async with engine.connect() as connection:
+        assert await connection.scalar(select(spools.c.offset)) == 7
+
+
+async def test_tokens_that_come_to_more_than_64_bits_keep_no_other_out(
+    writer: Writer, reader: Reader
+) -> None:
+    items = [put(n, input_tokens=1 << 61, session_id="s") for n in range(6)]
+    await writer.apply([*items, put(7)])
+    assert await reader.get(put(7).id) == put(7).row
+
+
+async def test_a_cost_that_cannot_be_is_kept_and_counts_as_much(
+    writer: Writer, reader: Reader
+) -> None:
+    await writer.apply([put(1, cost_usd=9e11, session_id="s")])
+    row = await reader.get(put(1).id)
+    assert row is not None
+    assert row.cost_usd == 9e11
+    (bucket,) = await reader.stats()
+    assert bucket.cost_usd == 10_000.0
+
+
+async def test_names_longer_than_an_index_takes_are_cut(writer: Writer, reader: Reader) -> None:
+    long = junk(20_000)
+    names = ("model", "path", "method", "error_type", "session_id", "user_agent")
+    item = put(1, **dict.fromkeys(names, long), tags=(long, long + "x"), tools=(long,))
+    await writer.apply([item, put(2, model="".join(map(chr, range(1, 32))) * 1000)])
+    row = await reader.get(item.id)
+    assert row is not None
+    assert {getattr(row, name) for name in names} == {long[:500]}
+    assert (row.tags, row.tools) == ((long[:500],), (long[:500],))
+    assert len((await reader.page()).rows) == 2
+
+
+async def test_two_writers_may_note_the_same_name(engine: AsyncEngine, reader: Reader) -> None:
+    one, other = Writer(engine), Writer(engine)
+    await one.apply([put(1)])
+    await other.apply([put(2)])
+    await one.apply([put(3, model="new")])
+    assert await other.apply([put(4, model="new")]) == (1, 0)
+    assert len((await reader.page()).rows) == 4
