@@ -69,6 +69,7 @@ def load(trace_dir: Path, file: str) -> tuple[Item | None, int]:
         document = orjson.loads(data)
         said = said_in(document)
         item = Put(row_of(document, file, said.answer), texts_of(said))
+        item.id.encode()  # a text, or it is no trace
     except (
         ArithmeticError,
         AttributeError,
@@ -92,4 +93,4 @@ def dropped(file: str) -> Iterator[Drop]:
 def _is_plain(file: str) -> bool:
     """`day/name.json`: a spool is nothing to be led elsewhere by."""
     day, _, name = file.partition("/")
-    return name.endswith(".json") and "/" not in name and day[:1].isdigit()
+    return name.endswith(".json") and not set("/\0") & set(name) and day[:1].isdigit()

@@ -23,7 +23,7 @@ Said = tuple[int, tuple[str, ...]]
 """A row's `seq`, and its parts in the order of `PARTS`."""
 _NO_WORDS = re.compile(r"[\W_]+")
 _NO_ASCII_WORDS = {code: " " for code in range(128) if not chr(code).isalnum()}
-_FORGOTTEN_AT_ONCE = 100  # each may be megabytes
+_FORGOTTEN_AT_ONCE = 20  # each may be three million characters
 _LEVEL = 3  # for a few KB as small as zlib's first, in half the time
 _COLUMNS = ", ".join(PARTS)
 _PLACES = ", ".join("?" * len(PARTS))
@@ -60,11 +60,10 @@ class Sayer:
         """Take these out of the index, before their texts go."""
         if not is_sqlite(connection):
             return
-        for at in range(0, len(seqs), _FORGOTTEN_AT_ONCE):
-            some = among(connection, squeezed_texts.c.seq, seqs[at : at + _FORGOTTEN_AT_ONCE])
-            found = await connection.execute(select(squeezed_texts).where(some))
-            rows = [(seq, *_unsqueezed(data)) for seq, data in found]
-            if rows:
+        some = select(squeezed_texts).where(among(connection, squeezed_texts.c.seq, seqs))
+        async with connection.stream(some) as found:
+            async for part in found.partitions(_FORGOTTEN_AT_ONCE):
+                rows = [(seq, *_unsqueezed(data)) for seq, data in part]
                 await connection.exec_driver_sql(_FORGET, rows)
 
 
