@@ -11,6 +11,7 @@ from ..query.fields import Kind
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Test
 from .compiling import Compiler, match_of
+from .folding import lower
 from .tables import SEQ_STEP, records
 
 _FEW = 30  # values looked up one by one
@@ -77,12 +78,12 @@ def few_values(node: Node, names: Mapping[str, Sequence[str]]) -> list[str]:
     """Of a test of one column that comes down to a few values: these, in lower case."""
     if not isinstance(node, Test) or node.op is not Op.MATCH:
         return []
-    kind, column, pattern = node.field.kind, node.field.column, str(node.value).lower()
+    kind, column, pattern = node.field.kind, node.field.column, lower(str(node.value))
     if kind is Kind.LIST and "*" not in pattern:
         return [pattern]
     if kind not in (Kind.TEXT, Kind.LIST) or column not in names:
         return []
-    fits = sorted({known.lower() for known in names[column] if glob(pattern, known.lower())})
+    fits = sorted({known for known in map(lower, names[column]) if glob(pattern, known)})
     return fits if len(fits) <= _FEW else []
 
 

@@ -17,6 +17,7 @@ from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from ..query.values import words
 from .binning import bin_of
+from .folding import lower
 from .tables import (
     BINNED_COLUMNS,
     LIST_COLUMNS,
@@ -136,7 +137,7 @@ class Compiler:
         if "*" not in pattern:
             return folded == pattern
         if name in self.names:
-            fits = [known.lower() for known in self.names[name] if glob(pattern, known.lower())]
+            fits = [known for known in map(lower, self.names[name]) if glob(pattern, known)]
             return folded == fits[0] if len(fits) == 1 else folded.in_(fits)
         start = pattern.partition("*")[0]
         parts = [folded >= start, folded < start + _LAST] if start else []
@@ -262,7 +263,7 @@ def _seq_of(received_us: object) -> int:
 
 
 def _pattern(test: Test) -> str:
-    pattern = str(test.value).lower()
+    pattern = lower(str(test.value))
     if test.field.kind is Kind.ID and "*" not in pattern:
         pattern += "*"
     return pattern

@@ -14,6 +14,7 @@ from ..record.row import Row
 from ..record.texts import Texts
 from .binning import bin_of
 from .figures import Counted
+from .folding import lower
 from .tables import (
     BINNED_COLUMNS,
     LIST_COLUMNS,
@@ -94,7 +95,7 @@ class Put:
             (kind, value, seq)
             for name, kind in LIST_COLUMNS.items()
             if (members := getattr(self.row, name))
-            for value in {member.lower(): member for member in members}.values()
+            for value in {lower(member): member for member in members}.values()
         ]
 
     def counted(self) -> Counted:

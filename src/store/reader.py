@@ -18,6 +18,7 @@ from . import schema
 from .asked import Asked
 from .compiling import tests_in
 from .cursors import SORTS, decoded, encoded
+from .folding import lower
 from .names import MOST, NAMED, values_of
 from .paging import Pager
 from .rollups import scope_of
@@ -158,7 +159,7 @@ class Reader:
         label = records.c.key_label
         if self._sqlite:
             return label == only_key, label.collate("BINARY") == only_key
-        return func.lower(label) == only_key.lower(), label == only_key
+        return func.lower(label) == lower(only_key), label == only_key
 
     async def _names(self, connection: AsyncConnection, node: Node) -> Mapping[str, Sequence[str]]:
         """The values of the columns that `node` has patterns for, where they are few."""

@@ -23,6 +23,7 @@ from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from .compiling import Compiler, tests_in
 from .figures import Figures, Percentiles
+from .folding import lower
 from .rollups import ALL, COMBINED, DAY_HOURS, DIMENSIONS, HOUR_US, scope_of
 from .row_sums import LAST_US, Key, Rows, Span
 from .session_stats import Sessions
@@ -231,7 +232,7 @@ def _fits(node: Node, values: Mapping[str, str]) -> bool:
             value = values[node.field.column]
             if node.op is Op.NONE:
                 return not value
-            return bool(value) and glob(str(node.value).lower(), value.lower())
+            return bool(value) and glob(lower(str(node.value)), lower(value))
         case Not(part):
             return not _fits(part, values)
         case And(parts):

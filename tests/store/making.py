@@ -104,3 +104,8 @@ def many(count: int, seed: int = 1) -> Iterator[Put]:
         said = " ".join(rng.choice(WORDS) for _ in range(rng.randrange(12)))
         texts = make_texts(messages=said, answer=" ".join(rng.choice(WORDS) for _ in range(3)))
         yield Put(row, texts)
+
+
+def with_values(item: Put, **values: object) -> Put:
+    """The same said, by another row."""
+    return Put(item.row._replace(**values), Texts(*item.parts))  # type: ignore[arg-type]  # by name

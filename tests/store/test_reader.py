@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from src.query.fields import FIELDS, Kind
 from src.query.groups import Group
 from src.query.matching import glob
+from src.query.parser import parse
 from src.query.tree import And, Node, Not, Op, Or
 from src.query.tree import Test as Asked
 from src.record.figures import summed
@@ -21,8 +21,9 @@ from src.store.compiling import words_of
 from src.store.cursors import SORTS, CursorError
 from src.store.items import Drop, Put
 from src.store.reader import Reader
+from src.store.tables import PARTS
 from src.store.writing import Writer
-from tests.store.making import START_US, WORDS, many, put
+from tests.store.making import START_US, WORDS, make_row, many, put, with_values
 
 HOUR = 3_600_000_000
 
@@ -44,7 +45,9 @@ def _judge(test: Asked, item: Put) -> bool:
     kind = test.field.kind
     if kind is Kind.SEARCH:
         parts = (
-            item.parts if test.field.column == "all" else [getattr(item.texts, test.field.column)]
+            item.parts
+            if test.field.column == "all"
+            else [item.parts[PARTS.index(test.field.column)]]
         )
         wanted, ending = words_of(test), not test.phrase and str(test.value).endswith("*")
         return any(_says(part, wanted, ending) for part in parts)
@@ -246,7 +249,7 @@ async def test_a_made_up_cursor_is_refused(reader: Reader) -> None:
 
 
 async def test_a_key_sees_its_own_rows_only(writer: Writer, reader: Reader) -> None:
-    items = [replace(i, row=i.row._replace(session_id="shared")) for i in many(300, seed=9)]
+    items = [with_values(i, session_id="shared") for i in many(300, seed=9)]
     await writer.apply(items)
     for key in ("alice", "Alice", "bob", "ALICE", "", "%", "*"):
         own = {i.id for i in items if i.row.key_label == key}
@@ -278,7 +281,7 @@ async def test_stats_are_the_sums_of_the_rows(writer: Writer, reader: Reader) ->
 
 @pytest.mark.parametrize("by", Group)
 async def test_a_store_groups_as_a_folder_does(writer: Writer, reader: Reader, by: Group) -> None:
-    items = [replace(i, row=i.row._replace(upstream=i.row.model or "")) for i in many(200, seed=13)]
+    items = [with_values(i, upstream=i.row.model or "") for i in many(200, seed=13)]
     await writer.apply(items)
     folder, _ = summed((item.row for item in items), by.of)
     found = {bucket.group: bucket for bucket in await reader.stats(by=by.column)}
@@ -292,7 +295,7 @@ async def test_stats_of_what_has_changed_or_gone(writer: Writer, reader: Reader)
     items = list(many(300, seed=12))
     await writer.apply(items)
     await writer.apply(Drop(item.id, item.row.file) for item in items[:100])
-    changed = [replace(i, row=i.row._replace(model="new", tools=("Bash",))) for i in items[100:150]]
+    changed = [with_values(i, model="new", tools=("Bash",)) for i in items[100:150]]
     await writer.apply(changed)
     for by in (None, "model"):
         await sums_up(reader, [*changed, *items[150:]], by, 24 * HOUR)
@@ -343,3 +346,22 @@ async def test_sessions_come_latest_first(writer: Writer, reader: Reader) -> Non
     assert [s.session_id for s in seen] == [f"s{n % 30}" for n in range(89, 59, -1)]
     assert {s.requests for s in seen} == {3}
     assert seen[0].first_us == START_US + 29_000_000
+
+
+async def test_letters_beyond_ascii_are_found_as_they_are_written(
+    writer: Writer, reader: Reader
+) -> None:
+    """Of these neither database knows which are the same."""
+    names = ("Équipe", "équipe")
+    for n, name in enumerate(names):
+        of_both = {"key_label": name, "model": f"{name}-M", "session_id": f"{name}-S"}
+        await writer.apply([put(n, tags=names if n else (), **of_both)])
+    for n, name in enumerate(names):
+        own = [make_row(n).id]
+        for text in (f"key:{name}", f"model:{name}-m", f"model:{name[0]}*", f"session:{name}*"):
+            assert [row.id for row in (await reader.page(parse(text, 0))).rows] == own, text
+            assert sum(b.requests for b in await reader.stats(parse(text, 0))) == 1, text
+        assert [row.id for row in (await reader.page(only_key=name)).rows] == own
+        (path,) = await reader.stats(by="path", only_key=name)
+        assert path.requests == 1
+        assert len((await reader.page(parse(f"tag:{name}", 0))).rows) == 1

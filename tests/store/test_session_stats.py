@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select, update
@@ -19,7 +18,7 @@ from src.store.session_stats import Sessions
 from src.store.stats import Bucket
 from src.store.tables import SUMS, sessions
 from src.store.writing import Writer
-from tests.store.making import START_US, many, put
+from tests.store.making import START_US, many, put, with_values
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -34,7 +33,7 @@ def sessions_of_all_kinds(count: int, rng: random.Random) -> Iterator[Put]:
         name = rng.choice(IDS)
         at = begins[name] + rng.randrange(lasts[name])
         key = rng.choice((None, "alice", "Alice", "bob")) if rng.random() < 0.2 else "alice"
-        yield replace(item, row=item.row._replace(session_id=name, received_us=at, key_label=key))
+        yield with_values(item, session_id=name, received_us=at, key_label=key)
 
 
 def any_span(rng: random.Random) -> dict[str, int | str | None]:
@@ -89,9 +88,7 @@ async def test_any_span_gives_what_the_rows_give(
         await same_as_from_rows(reader, by_sums, any_span(rng))
     await writer.apply(Drop(item.id, item.row.file) for item in rng.sample(items, 200))
     changed = rng.sample(items, 100)
-    await writer.apply(
-        replace(i, row=i.row._replace(session_id=rng.choice(IDS), duration_ms=7.5)) for i in changed
-    )
+    await writer.apply(with_values(i, session_id=rng.choice(IDS), duration_ms=7.5) for i in changed)
     for _ in range(25):
         await same_as_from_rows(reader, by_sums, any_span(rng))
 
