@@ -24,6 +24,11 @@ class Span(NamedTuple):
     by: str | None
     only_key: str | None
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """[since, until), whatever there is where none are given."""
+        return self.since_us or 0, LAST_US if self.until_us is None else self.until_us
+
 
 Key = tuple[int, str | int]
 """bucket's start, group ("" where unknown)"""

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .figures import Counted, Figures
 from .rollups import scope_of
-from .row_sums import LAST_US, Key, Rows, Span
+from .row_sums import Key, Rows, Span
 from .session_sums import is_of_session
 from .tables import SEQ_STEP, SUMS, records, sessions
 
@@ -40,8 +40,7 @@ class Sessions:
         self._span = span
         self._owned = owned
         self._sqlite = sqlite
-        self._first = (span.since_us or 0) * SEQ_STEP
-        self._end = (span.until_us or LAST_US) * SEQ_STEP
+        self._first, self._end = (us * SEQ_STEP for us in span.bounds)
         c = sessions.c
         self._touching = and_(
             c.owner == scope_of(span.only_key), c.last_seq >= self._first, c.first_seq < self._end

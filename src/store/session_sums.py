@@ -24,7 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import literal_column
 
 from .figures import Figures
-from .many import insert_rows
+from .folding import lower
+from .many import among, insert_rows
 from .rollups import ALL, Change, scope_of
 from .tables import SUMS, records, sessions
 from .upserting import insert_into, is_sqlite
@@ -35,7 +36,6 @@ Owned = tuple[str, str]
 _OF = and_(
     sessions.c.session_id == bindparam("at_session"), sessions.c.owner == bindparam("at_owner")
 )
-_MANY = 500  # parameters of one IN, which SQLite bounds
 _HISTOGRAMS = ("durations", "ttfts")
 # As the index has it, which is empty nearly always. In order, most have less than 2 KB.
 _IS_LONG = func.length(sessions.c.durations) + func.length(sessions.c.ttfts) > literal_column(
@@ -147,14 +147,12 @@ async def _spans(connection: AsyncConnection, its: Sequence[str]) -> dict[Owned,
     id_, key = (column.collate("BINARY") if sqlite else column for column in exact)
     query = select(id_, key, func.min(c.seq), func.max(c.seq)).group_by(id_, key)
     found: dict[Owned, tuple[int, int]] = {}
-    for at in range(0, len(its), _MANY):
-        part = its[at : at + _MANY]
-        folded = c.session_id if sqlite else func.lower(c.session_id)
-        among = folded.in_(part if sqlite else [func.lower(session) for session in part])
-        for session, label, first, last in await connection.execute(query.where(among)):
-            found[session, scope_of(label) if label else ""] = first, last
-            whole = found.get((session, ALL), (first, last))
-            found[session, ALL] = min(whole[0], first), max(whole[1], last)
+    folded = c.session_id if sqlite else func.lower(c.session_id, type_=c.session_id.type)
+    query = query.where(among(connection, folded, [lower(session) for session in its]))
+    for session, label, first, last in await connection.execute(query):
+        found[session, scope_of(label) if label else ""] = first, last
+        whole = found.get((session, ALL), (first, last))
+        found[session, ALL] = min(whole[0], first), max(whole[1], last)
     return found
 
 

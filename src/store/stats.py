@@ -67,7 +67,7 @@ async def stats(
     if span.by is not None and span.by not in _GROUPS:
         raise ValueError(f"by is {span.by[:40]!r}; give one of {', '.join(_GROUPS)}")
     span, rest = _within(node, span)
-    found = await _figures(Asked(connection, rest, span, names, owned, sqlite))
+    found = await _figures(Question(connection, rest, span, names, owned, sqlite))
     return [
         _bucket(key, figures, span)
         for key, figures in sorted(found.items(), key=lambda item: (item[0][0], str(item[0][1])))
@@ -75,7 +75,7 @@ async def stats(
     ]
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """What `stats` was asked for. `rest`: the filter without bounds of time, which `span` has."""
 
     connection: AsyncConnection
@@ -86,7 +86,7 @@ class Asked(NamedTuple):
     sqlite: bool
 
 
-async def _figures(asked: Asked) -> dict[Key, Figures]:
+async def _figures(asked: Question) -> dict[Key, Figures]:
     if asked.span.by == "session_id" and asked.rest == And(()):
         of_all = asked._replace(span=asked.span._replace(by=None))
         if _source(of_all.rest, of_all.span) is not None:
@@ -97,12 +97,12 @@ async def _figures(asked: Asked) -> dict[Key, Figures]:
     return await _figures_by_time(asked)
 
 
-async def _figures_by_time(asked: Asked) -> dict[Key, Figures]:
+async def _figures_by_time(asked: Question) -> dict[Key, Figures]:
     """Of whole hours or days from sums, where these tell what is asked for."""
     connection, rest, span, names, owned, sqlite = asked
     found: dict[Key, Figures] = {}
     source = _source(rest, span)
-    since, until = span.since_us or 0, span.until_us or LAST_US
+    since, until = span.bounds
     unit = source.hours * HOUR_US if source is not None else LAST_US
     first, last = -(-since // unit) * unit, until // unit * unit
     whole = source is None or first >= last
@@ -121,7 +121,7 @@ async def _figures_by_time(asked: Asked) -> dict[Key, Figures]:
 def _within(node: Node, span: Span) -> tuple[Span, Node]:
     """Bounds of time in the filter bound the span."""
     parts = node.parts if isinstance(node, And) else (node,)
-    since, until = span.since_us or 0, span.until_us or LAST_US
+    since, until = span.bounds
     rest = []
     for part in parts:
         if not isinstance(part, Test) or part.field.kind is not Kind.TIME:

@@ -365,3 +365,12 @@ async def test_letters_beyond_ascii_are_found_as_they_are_written(
         (path,) = await reader.stats(by="path", only_key=name)
         assert path.requests == 1
         assert len((await reader.page(parse(f"tag:{name}", 0))).rows) == 1
+
+
+async def test_until_the_beginning_of_time_there_was_nothing(
+    writer: Writer, reader: Reader
+) -> None:
+    await writer.apply([put(1, session_id="s")])
+    for by in (None, "session_id", "path"):
+        assert await reader.stats(until_us=0, by=by) == []
+        assert await reader.stats(parse("until:1970-01-01", 0), by=by) == []
