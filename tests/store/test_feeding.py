@@ -120,6 +120,17 @@ async def test_a_request_is_a_row_within_a_second(stored: LLMTap) -> None:
     assert os.stat(database(stored)).st_mode & 0o077 == 0
 
 
+def test_a_name_that_no_index_takes_keeps_no_row_out(
+    start_tap: StartTap, upstream: Upstream, shared_postgres: PostgresServer
+) -> None:
+    url = asyncio.run(shared_postgres.new_database())
+    tap = start_tap(config=settings(upstream.url, store={"database_url": url}, quiet=True))
+    model = "".join(map(chr, range(0x4E00, 0x9000))).encode()
+    assert tap.call(headers=JSON, body=BODY.replace(b"gpt-4o", model)).status == 200
+    call_many(tap, 5)
+    wait_until(is_complete(tap, lambda: ids_at(url), 6))
+
+
 def test_stopping_leaves_no_process_and_no_spool(stored: LLMTap) -> None:
     call_many(stored, 30)
     assert stored.stop() == 0
