@@ -10,7 +10,7 @@ import typer
 
 from ..config.settings import StoreSettings
 from ..config.trace_folder import trace_folder
-from .exit_codes import CANNOT_LISTEN
+from .exit_codes import CANNOT_LISTEN, NO_TRACES
 from .flags import Given
 
 _NEEDED = frozenset({"store"})
@@ -41,6 +41,12 @@ def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's 
         _end_line()
         typer.echo(str(error), err=True)
         raise typer.Exit(CANNOT_LISTEN) from None
+    except OSError as error:
+        from .reading import unreadable  # noqa: PLC0415  the filters: not for each start
+
+        _end_line()
+        typer.echo(unreadable(error, folder), err=True)
+        raise typer.Exit(NO_TRACES) from None
     _end_line()
     typer.echo(
         f"{done.files:,} traces: {done.written:,} rows written, {done.same:,} as they were,"

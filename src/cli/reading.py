@@ -61,11 +61,16 @@ def reading(trace_dir: Path | None, config: Path | None) -> Iterator[Folder]:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
-        place = inert_line(str(error.filename or trace_dir))
-        hint = "; give another by --trace-dir" if isinstance(error, FileNotFoundError) else ""
-        _end(f"{place}: {(error.strerror or str(error)).lower()}{hint}", NO_TRACES)
+        _end(unreadable(error, trace_dir), NO_TRACES)
     else:
         _tell_skipped(folder)
+
+
+def unreadable(error: OSError, trace_dir: Path | None) -> str:
+    """What is told of a folder that cannot be read."""
+    place = inert_line(str(error.filename or trace_dir))
+    hint = "; give another by --trace-dir" if isinstance(error, FileNotFoundError) else ""
+    return f"{place}: {(error.strerror or str(error)).lower()}{hint}"
 
 
 def filter_of(words: Sequence[str] | None) -> tuple[Node, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
@@ -41,11 +42,15 @@ class Indexed:
 
 
 async def index(trace_dir: Path, database_url: str | None, progress: Progress) -> Indexed:
-    """Bring the store in line with the folder. Raises StoreError."""
+    """Bring the store in line with the folder. Raises StoreError, OSError of what cannot be read.
+
+    A folder that is away, as on a disk that is not mounted, takes no row with it.
+    """
+    files = list(trace_files(trace_dir))
     engine = open_engine(store_url(database_url, trace_dir), writes=True, busy_s=_BUSY_S)
     try:
         await schema.upgrade(engine)
-        return await _Indexing(engine, trace_dir, progress).run()
+        return await _Indexing(engine, trace_dir, progress).run(files)
     except AWAY as error:
         raise StoreError(f"the store cannot be written: {summary(error)}") from error
     finally:
@@ -60,9 +65,8 @@ class _Indexing:
         self._progress = progress
         self._done = Indexed()
 
-    async def run(self) -> Indexed:
+    async def run(self, files: list[str]) -> Indexed:
         began = time.monotonic()
-        files = list(trace_files(self._trace_dir))
         start = 0
         while start < len(files):
             some = [(file, False) for file in files[start : start + BATCH_ROWS]]
@@ -94,17 +98,16 @@ class _Indexing:
             last = rows[-1].seq
             gone = [Drop(r.id, r.file) for r in rows if not (self._trace_dir / r.file).exists()]
             if gone:
+                if not self._trace_dir.exists():
+                    raise StoreError(f"{self._trace_dir}: the folder is away; no row was removed")
                 _, removed = await self._writer.apply(gone)
                 self._done.removed += removed
 
 
 def trace_files(trace_dir: Path) -> Iterator[str]:
-    """Paths below the folder, newest first."""
-    try:
-        days = sorted(filter(_DAY.match, os.listdir(trace_dir)), reverse=True)  # noqa: PTH208
-    except FileNotFoundError:
-        return
-    for day in days:
-        for name in sorted(os.listdir(trace_dir / day), reverse=True):  # noqa: PTH208  names only
-            if name.endswith(".json"):
-                yield f"{day}/{name}"
+    """Paths below the folder, newest first. Raises OSError."""
+    for day in sorted(filter(_DAY.match, os.listdir(trace_dir)), reverse=True):  # noqa: PTH208
+        with contextlib.suppress(FileNotFoundError):  # retention has taken the day
+            for name in sorted(os.listdir(trace_dir / day), reverse=True):  # noqa: PTH208
+                if name.endswith(".json"):
+                    yield f"{day}/{name}"

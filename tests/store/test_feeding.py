@@ -15,16 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from src.models.trace import TraceDocument
 from src.query.fields import FIELDS
 from src.query.tree import Op
 from src.query.tree import Test as Asked
+from src.store import schema
 from src.store.engine import StoreError, open_engine, store_url
 from src.store.reader import Reader
+from src.store.tables import records
+from src.store.writing import Writer
 from tests.conftest import Figure, StartTap
-from tests.store.making import put
+from tests.store.making import many, put
 from tests.support.postgres import PostgresServer
 from tests.support.tap import ROOT, LLMTap, settings
 from tests.support.upstream import Upstream
@@ -321,9 +324,10 @@ def test_r101_a_newer_schema_refuses_with_one_line(
 WRITE = """
 import asyncio, sys
 from pathlib import Path
+from src.store import schema
 from src.store.engine import open_engine, store_url
 from src.store.writing import Writer
-from tests.store.making import put
+from tests.store.making import many, put
 async def main(first, count):
     engine = open_engine(store_url(None, Path(sys.argv[3])), writes=True, busy_s=60)
     writer = Writer(engine)
@@ -375,6 +379,27 @@ def test_index_makes_the_store_again(stored: LLMTap, index: Callable[[], str]) -
     stored.files()[0].unlink()
     stored.files()[0].write_text("{}")
     assert "0 rows written, 23 as they were, 1 without a file removed, 1 files are no" in index()
+
+
+async def test_index_of_a_folder_that_is_away_takes_no_row(
+    shared_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = await shared_postgres.new_database()
+    engine = open_engine(store_url(url, tmp_path), writes=True)
+    await schema.upgrade(engine)
+    await Writer(engine).apply(list(many(3, seed=1)))
+    place = tmp_path / "tarces"
+    (tmp_path / "config.yaml").write_text(
+        f"upstreams: [{{type: openai}}]\nstore: {{database_url: '{url}'}}\ntrace_dir: {place}\n"
+    )
+    command = [sys.executable, "-m", "src.main", "index", "-c", str(tmp_path / "config.yaml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    told = f"{place}: no such file or directory; give another by --trace-dir\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    async with engine.connect() as connection:
+        assert len((await connection.execute(select(records.c.id))).all()) == 3
+    await engine.dispose()
+    assert not place.exists()
 
 
 def test_index_beside_a_running_feeder(stored: LLMTap, index: Callable[[], str]) -> None:
