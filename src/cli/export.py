@@ -16,6 +16,7 @@ import typer
 from .. import __version__
 from ..record.folder import Folder, TraceFile
 from ..record.row import Document
+from .choices import named, one_of
 from .chosen import chosen, end
 from .exit_codes import BAD_CONFIG
 from .reading import Config, TraceDir, reading
@@ -40,6 +41,8 @@ def command(
         Format,
         typer.Option(
             "--format",
+            parser=one_of(Format),
+            metavar=named(Format),
             help="jsonl: the traces. har: HTTP Archive 1.2. otlp: OpenTelemetry spans, a line each."
             " curl, python: the same request again; keys come from the environment.",
         ),

@@ -22,6 +22,7 @@ from .cells import (
     tokens_text,
     usd_text,
 )
+from .choices import named, one_of
 from .reading import AsJSON, Config, Limit, TraceDir, Words, filter_of, reading, tell_none
 from .screen import Cell, Column, print_table, say_json
 
@@ -61,7 +62,12 @@ def command(
     trace_dir: TraceDir = None,
     config: Config = None,
     limit: Limit = 20,
-    sort: Annotated[Order, typer.Option(help="The latest or largest first.")] = Order.TIME,
+    sort: Annotated[
+        Order,
+        typer.Option(
+            parser=one_of(Order), metavar=named(Order), help="The latest or largest first."
+        ),
+    ] = Order.TIME,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     as_json: AsJSON = False,
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from ..record.folder import Folder, TraceFile
 from ..record.row import Document
+from .choices import named, one_of
 from .chosen import chosen, document_of, end
 from .exit_codes import NO_TRACES
 from .reading import Config, TraceDir, reading
@@ -41,7 +42,12 @@ def command(
     ] = 1,
     full: Annotated[bool, typer.Option("--full", help="Fold nothing.")] = False,
     raw: Annotated[
-        Side | None, typer.Option(help="The body as it was on the wire, decoded if compressed.")
+        Side | None,
+        typer.Option(
+            parser=one_of(Side),
+            metavar=named(Side),
+            help="The body as it was on the wire, decoded if compressed.",
+        ),
     ] = None,
     events: Annotated[
         bool, typer.Option("--events", help="The stream's events with their times.")
