@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from ..query.groups import Group
 from ..record.figures import Figures, Value, percentile, summed
 from ..record.row import Row
 from .cells import count_text, iso, seconds_text, time_text, usd_text
+from .choices import among
 from .reading import AsJSON, Config, TraceDir, Words, filter_of, reading
 from .screen import Cell, Column, print_table, say_json
 
@@ -32,18 +34,15 @@ _DAY = "day"
 _BY = (_DAY, *Group)
 
 
-def _by(text: str) -> str:
-    if text not in _BY:
-        raise typer.BadParameter(f"{text!r} is none of: {', '.join(_BY)}")
-    return text
-
-
 def command(
     words: Words = None,
     trace_dir: TraceDir = None,
     config: Config = None,
     by: Annotated[
-        str, typer.Option(parser=_by, metavar="WHAT", help=f"One line for each {', '.join(_BY)}.")
+        str,
+        typer.Option(
+            parser=partial(among, _BY), metavar="WHAT", help=f"One line for each {', '.join(_BY)}."
+        ),
     ] = _DAY,
     as_json: AsJSON = False,
 ) -> None:
@@ -73,7 +72,12 @@ def command(
                 for name, figures in ordered
             ]
             lines.append([("all", "bold"), *_cells(total)])
-            print_table((Column(by, least=10), *_FIGURES), lines)
+            print_table((_names(by), *_FIGURES), lines)
+
+
+def _names(by: str) -> Column:
+    """Of paths, the ends tell more."""
+    return Column(by, least=24, keeps_end=True) if by == Group.PATH else Column(by, least=10)
 
 
 def _group_of(by: str) -> Callable[[Row], Value]:
