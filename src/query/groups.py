@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ..record.row import Row
+from ..utils.addresses import without_port
 from .fields import FIELDS
 
 
@@ -29,6 +30,9 @@ class Group(StrEnum):
         return FIELDS[self.value].column
 
     def of(self, row: Row) -> str | int | None:
-        """What the row counts under; None where that is unknown, or empty."""
+        """What the row counts under; None where that is unknown, or empty. Addresses count without
+        their port, which is of one connection."""
         value: str | int | None = getattr(row, self.column)
+        if self is Group.ADDRESS and isinstance(value, str):
+            value = without_port(value)
         return None if value == "" else value

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from ..record.row import Row
+from ..utils.addresses import without_port
 from .fields import Kind
 from .tree import And, Node, Not, Op, Or, Test
 from .values import words
@@ -141,7 +142,14 @@ def _text(test: Test, value_of: Callable[[Row], object]) -> Matcher:
         value = value_of(row)
         return isinstance(value, str) and fits(value.lower())
 
-    return matches
+    if test.field.column != "client_address":
+        return matches
+
+    def matches_address(row: Row, _: GetTexts) -> bool:
+        value = (row.client_address or "").lower()
+        return bool(value) and (fits(value) or fits(without_port(value)))
+
+    return matches_address
 
 
 def glob(wanted: str, text: str) -> bool:

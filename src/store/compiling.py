@@ -7,7 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, literal, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy import text as sql
 from sqlalchemy import true
 from sqlalchemy.sql.expression import FromClause, bindparam, column, literal_column, table
@@ -81,10 +93,17 @@ class Compiler:
             return self._key(test).is_(None)
         if kind in (Kind.TEXT, Kind.ID):
             name = test.field.column
-            chosen = self.text(self.rows.c[name], _pattern(test), name)
-            near = name == "client_address" and not self.by_row
-            return and_(_host_like(_pattern(test)), chosen) if near else chosen
+            if name == "client_address":
+                return self._address(_pattern(test))
+            return self.text(self.rows.c[name], _pattern(test), name)
         return self._number(test)
+
+    def _address(self, pattern: str) -> ColumnElement[bool]:
+        """With its port or without."""
+        whole = self.rows.c.client_address
+        host = without_port(func.lower(whole))
+        chosen = or_(self.text(whole, pattern, ""), self.text(host, pattern, ""))
+        return chosen if self.by_row else and_(_host_like(pattern), chosen)
 
     def _number(self, test: Test) -> ColumnElement[bool]:
         """By the bins' index first, then to the letter."""
@@ -209,8 +228,15 @@ def _host_like(pattern: str) -> ColumnElement[bool]:
     if not start:
         return true()
     host = start.rstrip(_DIGITS)
-    until = start + _LAST if star else host
-    return and_(_host >= host, _host <= until)
+    if not star:
+        return _host.in_((host, f"{start}:"))
+    return and_(_host >= host, _host <= start + _LAST)
+
+
+def without_port(address: ColumnElement[str]) -> ColumnElement[str]:
+    """As `utils.addresses` has it."""
+    head = func.rtrim(address, _DIGITS)
+    return case((head.like("%:"), func.substr(head, 1, func.length(head) - 1)), else_=address)
 
 
 SAID = table("said", column("rowid"))

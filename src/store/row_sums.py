@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .compiling import without_port
 from .figures import Counted, Figures
 from .tables import SEQ_STEP, records
 
@@ -44,7 +45,7 @@ class Rows:
         owned: Sequence[ColumnElement[bool]],
         span: Span,
     ) -> None:
-        by = records.c[span.by] if span.by is not None else records.c.seq
+        by = _group_of(span.by) if span.by is not None else records.c.seq
         columns = (records.c[name] for name in Counted._fields)
         self._query = select(records.c.seq, by.label("group"), *columns).where(chosen, *owned)
         self._connection = connection
@@ -70,3 +71,9 @@ class Rows:
                     if figures is None:
                         figures = found[key] = Figures()
                     figures.add(counted)
+
+
+def _group_of(by: str) -> ColumnElement[Any]:
+    """See `query.groups`."""
+    column = records.c[by]
+    return without_port(column) if by == "client_address" else column

@@ -54,3 +54,9 @@ def is_metadata(host: str) -> bool:
         except ValueError:
             return host in _METADATA
     return str(getattr(address, "ipv4_mapped", None) or address) in _METADATA
+
+
+def without_port(address: str) -> str:
+    """`10.1.2.3:40000` as `10.1.2.3`; one without a port as it is."""
+    head = address.rstrip("0123456789")
+    return head[:-1] if head.endswith(":") else address

@@ -180,10 +180,43 @@ def test_stats_by_each_group_that_the_api_has(written: Written, by: Group) -> No
     assert (table[0].split()[0], table[-1].split()[:2]) == (by, ["all", "4"])
 
 
+def test_connections_of_one_address_count_together(written: Written) -> None:
+    (found,) = rows(stats_by(written, "address", "--json"))
+    assert (found["address"], found["requests"]) == ("127.0.0.1", 4)
+    folder = ("--trace-dir", str(written.root), "--json")
+    for address in ("127.0.0.1", "127.0.0.*", "127.0.0.1:*"):
+        assert len(rows(run("ls", f"address:{address}", *folder))) == 4, address
+    assert rows(run("ls", "address:127.0.0", *folder)) == []
+
+
 def test_stats_by_what_there_is_not_says_what_there_is(written: Written) -> None:
     result = stats_by(written, "modle")
     assert result.exit_code == 2
     assert "'modle' is none of: day, model, key, upstream, provider, op, status" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        (("ls", "--sort"), "time, received, model, status"),
+        (("show", "--raw"), "request, response\n"),
+        (("export", "--format"), "jsonl, har, otlp, curl, python\n"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_told_plainly(option: tuple[str, str], known: str) -> None:
+    result = run(*option, "none")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option[1]}': 'none' is none of: {known}" in result.stderr
+
+
+def test_paths_that_end_otherwise_look_otherwise(written: Written) -> None:
+    for ending in ("streamGenerateContent", "generateContent"):
+        path = f"/gemini/v1beta/models/gemini-2.5-pro-preview:{ending}"
+        written.add(chat("gemini", "no"), (answer("no"),), at=NOON + MINUTE, target=path.encode())
+    options = ("stats", "--by", "path", "--trace-dir", str(written.root))
+    table = on_terminal(*options, columns=80)
+    lines = [line.split()[0] for line in table.splitlines() if "Content" in line]
+    assert len(set(lines)) == 2, table
 
 
 def stats_by(written: Written, by: str, *options: str) -> Result:

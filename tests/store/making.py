@@ -70,7 +70,15 @@ def put(number: int = 0, said: str = "", **values: object) -> Put:
 
 MODELS = ("gpt-4o", "GPT-4o-mini", "claude-sonnet-4", "claude-opus-4", "gemini-2.5-pro", None)
 CAUSES = ("ok", "ok", "ok", "ok", "upstream_error", "client_disconnected")
-ADDRESSES = ("127.0.0.1:40000", "127.0.0.12:4000", "[fe80::1A]:40000", "10.1.2.3", None)
+ADDRESSES = (
+    "127.0.0.1:40000",
+    "127.0.0.1:40001",
+    "127.0.0.12:4000",
+    "[fe80::1A]:40000",
+    "fe80:::5000",
+    "10.1.2.3",
+    None,
+)
 SAID = "the quick brown fox jumps over a lazy dog src main py foo bar naïve straße"
 WORDS = SAID.split()
 
