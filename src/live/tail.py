@@ -34,6 +34,7 @@ _KNOWN = frozenset(
         "user_agent",
     }
 )
+_LATER = ("model", "status")
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class Tail:
 
     def _go_on(self, identity: str, live: Live) -> None:
         running = self._running.get(identity)
-        if running is None or running.row.model != live.model:  # a body may come piece by piece
+        if running is None or _has_more(live, running.row):
             row = _row(live)
             if foresee(self._node, row, known_of(row)) is False:
                 self._running.pop(identity, None)
@@ -167,7 +168,16 @@ class Tail:
 
 def known_of(row: Row) -> frozenset[str]:
     """The columns of a running request that will not change."""
-    return _KNOWN if row.model is None else _KNOWN | {"model"}
+    return _KNOWN | {name for name in _LATER if getattr(row, name) is not None}
+
+
+def _has_more(live: Live, row: Row) -> bool:
+    """Of _LATER: a body may come piece by piece."""
+    return row.model != live.model or row.status != _status(live)
+
+
+def _status(live: Live) -> int | None:
+    return live.answered.status if live.answered is not None else None
 
 
 def _row(live: Live) -> Row:
@@ -180,6 +190,7 @@ def _row(live: Live) -> Row:
         "received_us": opened.received_ns // 1000,
         "provider": kind,
         "model": live.model,
+        "status": _status(live),
         "upstream": name,
         "method": opened.method.decode("latin-1"),
         "path": opened.target.partition(b"?")[0].decode("utf-8", "replace"),

@@ -139,6 +139,27 @@ def test_what_ran_before_is_found_and_others_are_left_out(
         assert started["id"] not in other.lines.get()
 
 
+def test_a_status_that_has_come_chooses_while_the_stream_runs(
+    upstream: Upstream, tap: LLMTap, case: str, tagged: list[Header], tailing
+) -> None:
+    go_on, client = streaming(upstream, tap, case, tagged)
+    good = tailing(tap.trace_dir, "--json", "--last", "0", "--every", "0.1", "status:200")
+    bad = tailing(tap.trace_dir, "--json", "--last", "0", "--every", "0.1", "status:>=400")
+    identity = good.until(lambda line: line["event"] == "progress" and line["events"] == 2)["id"]
+    upstream.script(case.replace("case", "kase"), *steps.reply(500, b"{}"))
+    more = [(b"X-Case", case.replace("case", "kase").encode()), tagged[1]]
+    deadline = time.monotonic() + 15
+    while bad.lines.empty() and time.monotonic() < deadline:  # until it is up and looks
+        assert tap.call("GET", "/v1/models", more).status == 500
+        time.sleep(0.1)
+    assert bad.until(lambda line: line["event"] == "end")["status"] == 500
+    go_on.set()
+    client.join()
+    good.until(lambda line: line["event"] == "end" and line["id"] == identity)
+    while not bad.lines.empty():
+        assert identity not in bad.lines.get()
+
+
 def test_plain_lines_are_one_an_event(
     upstream: Upstream, tap: LLMTap, case: str, tagged: list[Header], tailing
 ) -> None:
