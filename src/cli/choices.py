@@ -12,7 +12,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
-    """An option's parser. Typer's own tells a mistake in words of the library that it checks with."""
+    """An option's parser. Typer's own tells a mistake in a library's words."""
 
     def chosen(text: str) -> Choice:
         return choices(among(choices, text))

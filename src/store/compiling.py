@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
-    case,
     exists,
     false,
     func,
@@ -30,6 +29,7 @@ from ..query.tree import And, Node, Not, Op, Or, Test
 from ..query.values import words
 from .binning import bin_of
 from .folding import lower
+from .hosts import HOST, LAST, host_like, without_port
 from .tables import (
     BINNED_COLUMNS,
     LIST_COLUMNS,
@@ -42,7 +42,6 @@ from .tables import (
     tsvector_texts,
 )
 
-_LAST = "\U0010ffff"
 _COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[bool]]] = {  # columns' own operators
     Op.MATCH: lambda a, b: a == b,
     Op.LT: lambda a, b: a < b,
@@ -92,18 +91,17 @@ class Compiler:
         if test.op is Op.NONE:
             return self._key(test).is_(None)
         if kind in (Kind.TEXT, Kind.ID):
-            name = test.field.column
-            if name == "client_address":
-                return self._address(_pattern(test))
-            return self.text(self.rows.c[name], _pattern(test), name)
+            return self._column(test.field.column, _pattern(test))
         return self._number(test)
 
-    def _address(self, pattern: str) -> ColumnElement[bool]:
-        """With its port or without."""
-        whole = self.rows.c.client_address
+    def _column(self, name: str, pattern: str) -> ColumnElement[bool]:
+        """An address with its port or without."""
+        whole = self.rows.c[name]
+        if name != "client_address":
+            return self.text(whole, pattern, name)
         host = without_port(func.lower(whole))
         chosen = or_(self.text(whole, pattern, ""), self.text(host, pattern, ""))
-        return chosen if self.by_row else and_(_host_like(pattern), chosen)
+        return chosen if self.by_row else and_(host_like(pattern), chosen)
 
     def _number(self, test: Test) -> ColumnElement[bool]:
         """By the bins' index first, then to the letter."""
@@ -135,7 +133,7 @@ class Compiler:
         """What the index of a column has."""
         name = test.field.column
         if name == "client_address" and not self.by_row:
-            return _host
+            return HOST
         if name in TEXT_COLUMNS:
             return self.folded(self.rows.c[name])
         return self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name]
@@ -159,7 +157,7 @@ class Compiler:
             fits = [known for known in map(lower, self.names[name]) if glob(pattern, known)]
             return folded == fits[0] if len(fits) == 1 else folded.in_(fits)
         start = pattern.partition("*")[0]
-        parts = [folded >= start, folded < start + _LAST] if start else []
+        parts = [folded >= start, folded < start + LAST] if start else []
         if start + "*" != pattern:
             parts.append(folded.like(_like(pattern), escape="\\"))
         return and_(value.is_not(None), *parts)
@@ -214,29 +212,6 @@ class Compiler:
         if self.by_row:
             return self._exists(found, texts.c.seq)
         return self._among(found, texts.c.seq)
-
-
-_host: ColumnElement[str] = literal_column(
-    "rtrim(lower(records.client_address), '0123456789')"
-)  # as its index has it: the port is as good as random
-_DIGITS = "0123456789"
-
-
-def _host_like(pattern: str) -> ColumnElement[bool]:
-    """Roughly, by the index of addresses without their port."""
-    start, star, _ = pattern.partition("*")
-    if not start:
-        return true()
-    host = start.rstrip(_DIGITS)
-    if not star:
-        return _host.in_((host, f"{start}:"))
-    return and_(_host >= host, _host <= start + _LAST)
-
-
-def without_port(address: ColumnElement[str]) -> ColumnElement[str]:
-    """As `utils.addresses` has it."""
-    head = func.rtrim(address, _DIGITS)
-    return case((head.like("%:"), func.substr(head, 1, func.length(head) - 1)), else_=address)
 
 
 SAID = table("said", column("rowid"))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .compiling import without_port
 from .figures import Counted, Figures
+from .hosts import without_port
 from .tables import SEQ_STEP, records
 
 LAST_US = 1 << 52
