@@ -60,7 +60,8 @@ def _say(row: Row, places: list[Excerpt]) -> None:
     status, cause = outcome_cells(row)
     head = [(time_text(row.received_us), "dim"), ("  ", ""), (row.id, "bold"), ("  ", "")]
     styled([*head, (row.model or row.path, ""), ("  ", ""), status, (" ", ""), cause])
-    for place in places:
+    lines = {(p.part, p.before + p.found + p.after): p for p in reversed(places)}
+    for place in reversed(lines.values()):  # in a short text, two places have the same surroundings
         spans = [(f"  {place.part}: ", "dim"), (place.before, "")]
         styled([*spans, (place.found, "bold black on yellow"), (place.after, "")])
 

@@ -130,11 +130,15 @@ def test_search_shows_where_and_answers_first(written: Written) -> None:
     result = run("search", "sea", "--trace-dir", str(written.root))
     assert [line.strip() for line in result.stdout.splitlines() if line[:1] == " "] == [
         r"answer: the sea, \x1b[31mthe sea\u202e",
-        r"answer: the sea, \x1b[31mthe sea\u202e",
         "messages: A story of the sea",
     ]
     assert "\x1b" not in result.stdout
     assert "\u202e" not in result.stdout
+
+
+def test_search_as_json_names_each_place_of_a_short_text(written: Written) -> None:
+    first, *_ = rows(run("search", "sea", "--json", "--trace-dir", str(written.root)))
+    assert [place["found"] for place in first["excerpts"]] == ["sea", "sea"]
 
 
 def test_search_as_json_names_part_and_surroundings(written: Written) -> None:
