@@ -29,7 +29,7 @@ from ..query.tree import And, Node, Not, Op, Or, Test
 from ..query.values import words
 from .binning import bin_of
 from .folding import lower
-from .hosts import HOST, LAST, host_like, without_port
+from .hosts import LAST, host_key, host_like, is_host, without_port
 from .tables import (
     BINNED_COLUMNS,
     LIST_COLUMNS,
@@ -99,8 +99,10 @@ class Compiler:
         whole = self.rows.c[name]
         if name != "client_address":
             return self.text(whole, pattern, name)
-        host = without_port(func.lower(whole))
-        chosen = or_(self.text(whole, pattern, ""), self.text(host, pattern, ""))
+        low = func.lower(whole)
+        some = "*" in pattern
+        host = self.text(without_port(low), pattern, "") if some else is_host(low, pattern)
+        chosen = or_(self.text(whole, pattern, ""), host)
         return chosen if self.by_row else and_(host_like(pattern), chosen)
 
     def _number(self, test: Test) -> ColumnElement[bool]:
@@ -133,7 +135,7 @@ class Compiler:
         """What the index of a column has."""
         name = test.field.column
         if name == "client_address" and not self.by_row:
-            return HOST
+            return host_key
         if name in TEXT_COLUMNS:
             return self.folded(self.rows.c[name])
         return self.rows.c[bin_name(name) if name in BINNED_COLUMNS else name]

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, case, func, literal_column, true
 
 LAST = "\U0010ffff"
 """After all that begins so."""
-HOST: ColumnElement[str] = literal_column(
+host_key: ColumnElement[str] = literal_column(
     "rtrim(lower(records.client_address), '0123456789')"
 )  # as its index has it: the port is as good as random
 _DIGITS = "0123456789"
@@ -19,8 +19,13 @@ def host_like(pattern: str) -> ColumnElement[bool]:
         return true()
     host = start.rstrip(_DIGITS)
     if not star:
-        return HOST.in_((host, f"{start}:"))
-    return and_(HOST >= host, HOST <= start + LAST)
+        return host_key.in_((host, f"{start}:"))
+    return and_(host_key >= host, host_key <= start + LAST)
+
+
+def is_host(address: ColumnElement[str], host: str) -> ColumnElement[bool]:
+    """Is it `host` with a port? Faster than to take the port off."""
+    return func.rtrim(address, _DIGITS) == f"{host}:"
 
 
 def without_port(address: ColumnElement[str]) -> ColumnElement[str]:
