@@ -119,6 +119,8 @@ def is_about_values(error: Exception) -> bool:
         return isinstance(
             error, ArithmeticError | AttributeError | LookupError | TypeError | ValueError
         )
+    if getattr(error, "connection_invalidated", False):  # closed, which is an InterfaceError too
+        return False
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     if state is not None:
         return str(state).startswith(_OF_VALUES)

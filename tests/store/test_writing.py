@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import zlib
 from pathlib import Path
@@ -9,18 +10,20 @@ from pathlib import Path
 import orjson
 import pytest
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from src.query.fields import FIELDS
 from src.query.tree import Op
 from src.query.tree import Test as Asked
 from src.store import schema
 from src.store.engine import open_engine, store_url
+from src.store.feeding import AWAY
 from src.store.items import Drop
 from src.store.reader import Reader
 from src.store.tables import labels, records, rollups, sessions, spools, squeezed_texts
 from src.store.writing import Writer
 from tests.store.making import make_row, many, put
+from tests.support.postgres import PostgresServer
 
 
 def body(value: str) -> Asked:
@@ -194,3 +197,32 @@ async def test_two_writers_may_note_the_same_name(engine: AsyncEngine, reader: R
     await one.apply([put(3, model="new")])
     assert await other.apply([put(4, model="new")]) == (1, 0)
     assert len((await reader.page()).rows) == 4
+
+
+async def test_a_server_that_goes_while_one_row_is_written_has_not_refused_it(
+    shared_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = await shared_postgres.new_database()
+    engine = open_engine(store_url(url, tmp_path), writes=True)
+    await schema.upgrade(engine)
+    other = open_engine(store_url(url, tmp_path), writes=False)
+
+    async def cut(connection: AsyncConnection, changes: object) -> None:
+        pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+        async with other.connect() as beside:
+            await beside.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        raw = await connection.get_raw_connection()
+        async with asyncio.timeout(10):
+            while not raw.driver_connection.is_closed():  # type: ignore[union-attr]  # asyncpg's
+                await asyncio.sleep(0.01)
+        await connection.execute(text("SELECT 1"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("src.store.writing.add_up", cut)
+        with pytest.raises(AWAY):
+            await Writer(engine).apply([put(1)], {"spool": 7})
+    assert await counts(engine) == [0, 0, 0, 0, 0]
+    async with engine.connect() as connection:
+        assert (await connection.execute(select(spools))).all() == []
+    await other.dispose()
+    await engine.dispose()
