@@ -15,6 +15,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,7 +28,7 @@ from src.store.indexing import index
 from tests.conftest import Figure
 from tests.record.traces import Written, chat
 from tests.store.test_feeding import JSON, feeder_of, ids_at, ids_in, wait_until
-from tests.store.test_schema import _first
+from tests.store.test_schema import only_to
 from tests.support import bodies, steps
 from tests.support.disk import Ballast, DiskTap, small_disk
 from tests.support.postgres import PostgresServer
@@ -233,7 +234,7 @@ def old_store(folder: Path, database: Path, count: int) -> None:
 
     async def make() -> None:
         engine = open_engine(store_url(f"sqlite:///{database}", folder), writes=True)
-        with patch.object(schema, "_upgrade", _first):
+        with patch.object(schema, "_upgrade", partial(only_to, revision="0001")):
             await schema.upgrade(engine)
         await engine.dispose()
 

@@ -28,7 +28,7 @@ from tests.support.postgres import PostgresServer
 BINS = {bin_name(name) for name in BINNED_COLUMNS}
 
 
-def _only_to(connection: Connection, revision: str) -> None:
+def only_to(connection: Connection, revision: str) -> None:
     config = schema._config()
     config.attributes.update(connection=connection, bin_of=bin_of)
     command.upgrade(config, revision)
@@ -40,7 +40,7 @@ async def test_an_older_store_keeps_its_rows_and_gets_its_sums(
 ) -> None:
     items = list(many(300, seed=5))
     engine = open_engine(store_url(url, tmp_path), writes=True)
-    with patch.object(schema, "_upgrade", partial(_only_to, revision=revision)):
+    with patch.object(schema, "_upgrade", partial(only_to, revision=revision)):
         await schema.upgrade(engine)
     unknown = BINS if revision == "0001" else set()
     async with engine.begin() as connection:
