@@ -169,9 +169,10 @@ def test_a_store_made_by_index_is_nobody_elses_to_read(tmp_path: Path) -> None:
         [
             "bash",
             "-c",
-            f"umask 022; exec {sys.executable} -m src.main index -c {tmp_path}/config.yaml",
+            f"umask 022; exec {sys.executable} -m src.main index -c config.yaml --trace-dir traces",
         ],
-        cwd=ROOT,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=True,
     )
@@ -185,7 +186,10 @@ def test_a_file_that_is_no_database_is_told_with_its_cure(tmp_path: Path) -> Non
         f"upstreams: [{{type: openai}}]\nstore: {{database_url: 'sqlite:///{tmp_path}/x.sqlite'}}\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "src.main", "index", "-c", str(tmp_path / "config.yaml")],
+        [
+            *(sys.executable, "-m", "src.main", "index", "-c", str(tmp_path / "config.yaml")),
+            *("--trace-dir", str(tmp_path / "traces")),
+        ],
         cwd=ROOT,
         capture_output=True,
         check=False,
