@@ -48,6 +48,7 @@ class Watching:
         )
         self.tailed: list[str] = []
         self.fed: list[str] = []
+        self.feeds = threading.Event()  # the feed has told something: it listens
         self._feed = urllib.request.urlopen(f"http://127.0.0.1:{web_port}/api/live", timeout=60)
         for read in (self._read_tail, self._read_feed):
             threading.Thread(target=read, daemon=True).start()
@@ -60,6 +61,7 @@ class Watching:
 
     def _read_feed(self) -> None:
         for line in self._feed:
+            self.feeds.set()
             if line.startswith(b"id: "):
                 self.fed.append(line[4:].decode().strip())
 
@@ -153,6 +155,7 @@ def test_a_stream_that_ends_under_another_clock_is_told_all_the_same(
     caller = threading.Thread(target=lambda: answers.append(tap.call("GET", "/v1/models?late")))
     caller.start()
     upstream.request("late")
+    assert watched.feeds.wait(20)
     clock.set(YEAR)
     gate.set()
     caller.join()
