@@ -137,29 +137,34 @@ class Workers(Multiprocess):
         super().terminate_all()
 
     def keep_subprocess_alive(self) -> None:
-        """As uvicorn's, which replaces what has died, but not in silence."""
+        """As uvicorn's until one of them has served; from then on none ends the others, and none is
+        replaced in silence."""
         if self.should_exit.is_set():
             return
-        watched = list(self.processes)
-        if self._have_served:
-            self._replace_later()
-        else:
+        if not self._have_served:
             self._have_served = any(w.exitcode is None and w.is_ready(1) for w in self.processes)
+        if self._have_served:
+            self._replace()
+            return
         super().keep_subprocess_alive()
-        for worker in watched:  # told afterwards: one may have died while the others were asked
-            if worker not in self.processes or worker.exitcode == START_FAILED:
+        for worker in self.processes:
+            if worker.exitcode == START_FAILED:
                 log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
 
-    def _replace_later(self) -> None:
+    def _replace(self) -> None:
         """Where uvicorn ends all of it because one replacement cannot start (a disk that is read
         only for a while, a config that is being edited), the others go on, and it is tried again.
         """
-        failed = [worker for worker in self.processes if worker.exitcode == START_FAILED]
-        for worker in failed:
+        for worker in list(self.processes):
+            if worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
+                continue
+            worker.kill()  # it may hang
             worker.join()
+            log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
             self.processes.remove(worker)
-            self._replace_at = time.monotonic() + _REPLACE_S
-        if len(self.processes) < self.processes_num and time.monotonic() >= self._replace_at:
+            if worker.exitcode == START_FAILED:
+                self._replace_at = time.monotonic() + _REPLACE_S
+        while len(self.processes) < self.processes_num and time.monotonic() >= self._replace_at:
             worker = Process(self.config, self.sockets)
             worker.start()
             self.processes.append(worker)
