@@ -19,14 +19,14 @@ from ..config.errors import ConfigError
 from ..config.loading import Loaded, load_settings
 from .exit_codes import BAD_CONFIG
 
+_Config = Annotated[
+    str | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Settings; ./config.yaml where it exists."),
+]
+
 
 def _serving(
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", help="Settings; ./config.yaml where it exists."
-        ),
-    ] = None,
+    config: _Config = None,
     base_url: Annotated[
         str | None,
         typer.Option(
@@ -82,12 +82,7 @@ def _serving(
 
 
 def _folder(
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", help="Settings; ./config.yaml where it exists."
-        ),
-    ] = None,
+    config: _Config = None,
     trace_dir: Annotated[
         str | None,
         typer.Option(
