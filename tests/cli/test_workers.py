@@ -47,7 +47,8 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> serve.Workers:
     monkeypatch.setattr(multiprocess, "Process", Worker)
     monkeypatch.setattr(multiprocess, "SIGNALS", {})  # those of this process stay as they are
     Worker.begun.clear()
-    supervisor = serve.Workers(uvicorn.Config("none", workers=2), [])
+    config = uvicorn.Config("none", workers=2, log_config=None)  # logging is everybody's
+    supervisor = serve.Workers(config, [])
     supervisor.processes = [Worker(), Worker()]  # type: ignore[list-item]
     return supervisor
 

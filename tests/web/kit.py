@@ -8,6 +8,8 @@ import dataclasses
 import hashlib
 import json
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -81,7 +83,22 @@ def make_traces(folder: Path, database_url: str | None = None) -> Made:
 
 def index_of(made: Made) -> None:
     """Fill the store from the files."""
-    asyncio.run(index(made.folder, made.database_url, lambda *_: None))
+
+    async def fill() -> None:
+        await index(made.folder, made.database_url, lambda *_: None)
+        await threads_ended()
+
+    asyncio.run(fill())
+
+
+async def threads_ended() -> None:
+    """A connection to SQLite that was given up ends in its own thread, which tells the loop that
+    it has: that must not be closed by then."""
+    until = time.monotonic() + 2
+    while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
+        if time.monotonic() > until:
+            return
+        await asyncio.sleep(0.005)
 
 
 def asked(target: str, *headers: str, key: str = ADMIN) -> bytes:
