@@ -11,6 +11,7 @@ from typing import Protocol
 from ..record.row import Row
 from ..utils.addresses import without_port
 from .fields import Kind
+from .folding import lower
 from .tree import And, Node, Not, Op, Or, Test
 from .values import words
 
@@ -130,17 +131,17 @@ def _test(test: Test) -> Matcher:
 
 
 def _text(test: Test, value_of: Callable[[Row], object]) -> Matcher:
-    wanted = str(test.value).lower()
+    wanted = lower(str(test.value))
     if test.field.kind is Kind.ID and "*" not in wanted:
         wanted += "*"
     fits = partial(glob, wanted)
     if test.field.kind is Kind.LIST:
         members = operator.attrgetter(test.field.column)
-        return lambda row, _: any(fits(member.lower()) for member in members(row))
+        return lambda row, _: any(fits(lower(member)) for member in members(row))
 
     def matches(row: Row, _: GetTexts) -> bool:
         value = value_of(row)
-        return isinstance(value, str) and fits(value.lower())
+        return isinstance(value, str) and fits(lower(value))
 
     if test.field.column != "client_address":
         return matches

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 from ..query.fields import Kind
+from ..query.folding import lower
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Test
 from .compiling import Compiler, match_of
-from .folding import lower
 from .tables import SEQ_STEP, records
 
 _FEW = 30  # values looked up one by one

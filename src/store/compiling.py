@@ -24,11 +24,11 @@ from sqlalchemy import true
 from sqlalchemy.sql.expression import FromClause, bindparam, column, literal_column, table
 
 from ..query.fields import Kind
+from ..query.folding import lower
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from ..query.values import words
 from .binning import bin_of
-from .folding import lower
 from .hosts import LAST, host_key, host_like, is_host, without_port
 from .tables import (
     BINNED_COLUMNS,

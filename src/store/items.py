@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
+from ..query.folding import lower
 from ..record.row import Row
 from ..record.texts import Texts
 from .binning import bin_of
 from .figures import Counted
-from .folding import lower
 from .tables import (
     BINNED_COLUMNS,
     LIST_COLUMNS,

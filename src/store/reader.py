@@ -12,13 +12,13 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.expression import literal_column
 
+from ..query.folding import lower
 from ..query.tree import And, Node
 from ..record.row import Row
 from . import schema
 from .asked import Asked
 from .compiling import tests_in
 from .cursors import SORTS, decoded, encoded
-from .folding import lower
 from .names import MOST, NAMED, values_of
 from .paging import Pager
 from .rollups import scope_of

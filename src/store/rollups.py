@@ -13,6 +13,7 @@ from sqlalchemy import Row as Result
 from sqlalchemy import and_, bindparam, delete, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..query.folding import lower
 from ..record.row import Row
 from .figures import Counted, Figures
 from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, rollups
@@ -77,7 +78,7 @@ class Change(NamedTuple):
 
 def _members(lists: Mapping[str, Iterable[str]]) -> frozenset[tuple[str, str]]:
     return frozenset(
-        (LIST_COLUMNS[name], value.lower()) for name, values in lists.items() for value in values
+        (LIST_COLUMNS[name], lower(value)) for name, values in lists.items() for value in values
     )
 
 

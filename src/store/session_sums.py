@@ -23,8 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import literal_column
 
+from ..query.folding import lower
 from .figures import Figures
-from .folding import lower
 from .many import among, insert_rows
 from .rollups import ALL, Change, scope_of
 from .tables import SUMS, records, sessions

@@ -18,12 +18,12 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..query.fields import Kind
+from ..query.folding import lower
 from ..query.groups import Group
 from ..query.matching import glob
 from ..query.tree import And, Node, Not, Op, Or, Test
 from .compiling import Compiler, tests_in
 from .figures import Figures, Percentiles
-from .folding import lower
 from .rollups import ALL, COMBINED, DAY_HOURS, DIMENSIONS, HOUR_US, scope_of
 from .row_sums import LAST_US, Key, Rows, Span
 from .session_stats import Sessions
@@ -175,7 +175,7 @@ def _one_member(node: Node) -> tuple[str, str] | None:
         (node,) = node.parts
     if not isinstance(node, Test) or node.field.kind is not Kind.LIST or node.op is not Op.MATCH:
         return None
-    value = str(node.value).lower()
+    value = lower(str(node.value))
     return None if "*" in value else (LIST_COLUMNS[node.field.column], value)
 
 

@@ -48,7 +48,8 @@ class Watching:
         )
         self.tailed: list[str] = []
         self.fed: list[str] = []
-        self.feeds = threading.Event()  # the feed has told something: it listens
+        self.joined = threading.Event()  # the feed tells of all that ends from now on
+        self.runs = threading.Event()  # it has told of one that runs
         self._feed = urllib.request.urlopen(f"http://127.0.0.1:{web_port}/api/live", timeout=60)
         for read in (self._read_tail, self._read_feed):
             threading.Thread(target=read, daemon=True).start()
@@ -61,7 +62,9 @@ class Watching:
 
     def _read_feed(self) -> None:
         for line in self._feed:
-            self.feeds.set()
+            self.joined.set()
+            if line == b"event: start\n":
+                self.runs.set()
             if line.startswith(b"id: "):
                 self.fed.append(line[4:].decode().strip())
 
@@ -120,6 +123,7 @@ def test_a_clock_that_jumps_loses_doubles_and_hides_nothing(
         return lambda: set(since) <= set(told_ids)
 
     wait_until(lambda: watched.tailed == before[-1:])
+    assert watched.joined.wait(20)
     for ahead_s in JUMPS:
         clock.set(ahead_s)
         since += call_many(tap, 2)
@@ -155,7 +159,7 @@ def test_a_stream_that_ends_under_another_clock_is_told_all_the_same(
     caller = threading.Thread(target=lambda: answers.append(tap.call("GET", "/v1/models?late")))
     caller.start()
     upstream.request("late")
-    assert watched.feeds.wait(20)
+    assert watched.runs.wait(20)
     clock.set(YEAR)
     gate.set()
     caller.join()

@@ -375,6 +375,7 @@ async def test_letters_beyond_ascii_are_found_as_they_are_written(
         (path,) = await reader.stats(by="path", only_key=name)
         assert path.requests == 1
         assert len((await reader.page(parse(f"tag:{name}", 0))).rows) == 1
+        assert sum(b.requests for b in await reader.stats(parse(f"tag:{name}", 0))) == 1
 
 
 async def test_until_the_beginning_of_time_there_was_nothing(

@@ -124,7 +124,7 @@ class LLMTap:
             )
         _running.add(self)
 
-    def start(self, timeout: float = 15) -> LLMTap:
+    def start(self, timeout: float = 40) -> LLMTap:
         began = time.monotonic()
         self.launch()
         while not self._answers():
