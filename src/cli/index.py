@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -14,14 +16,25 @@ from .exit_codes import CANNOT_LISTEN, NO_TRACES
 from .flags import Given
 
 _NEEDED = frozenset({"store"})
+_REMOVE_MOST = typer.Option(
+    "--remove-most", help="Rows without a file go though they are more than half of all."
+)
+FLAG = inspect.Parameter(
+    "remove_most",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, _REMOVE_MOST],
+)
+"""Its own, beside those that say where the traces and the store are."""
 
 
-def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's context
+def command(ctx: typer.Context, given: Given) -> None:
     """Make the store again from the trace files.
 
-    Newest first. Rows that are right stay, rows without a file go; a feeder may run beside it, and
-    one that was stopped goes on where it was when it is started again. Where the store is, the
-    config says (`store.database_url`); else it is SQLite beside the traces.
+    Newest first. Rows that are right stay, rows without a file go, unless these are most of them; a
+    feeder may run beside it, and one that was stopped goes on where it was when it is started
+    again. Where the store is, the config says (`store.database_url`); else it is SQLite beside the
+    traces.
 
     \b
     llmtap index
@@ -36,7 +49,10 @@ def command(ctx: typer.Context, given: Given) -> None:  # noqa: ARG001  typer's 
     named = given.overrides.get("trace_dir")
     folder = trace_folder(Path(str(named)) if named else None, given.config, os.environ)
     try:
-        done = asyncio.run(index(Path.cwd() / folder, store.database_url, _progress))
+        indexed = index(
+            Path.cwd() / folder, store.database_url, _progress, remove_most=ctx.params[FLAG.name]
+        )
+        done = asyncio.run(indexed)
     except StoreError as error:
         _end_line()
         typer.echo(str(error), err=True)

@@ -19,7 +19,7 @@ COMMANDS = {
     "config": show_config.command,
     "index": index.command,
 }
-_FLAGS = {"index": FOLDER}  # the others take those of serving
+_FLAGS = {"index": (FOLDER, (index.FLAG,))}  # the others take those of serving
 # They read a folder of traces: no server, no database, and no setting but the folder. Modules by
 # name, imported when they are named: together they would make each start slower by a quarter.
 READERS = {
@@ -51,7 +51,8 @@ def build_cli() -> typer.Typer:
     )
     cli.callback()(takes_flags(_serve, _version_flag(), flags=SERVING))
     for name, command in COMMANDS.items():
-        cli.command(name)(takes_flags(command, flags=_FLAGS.get(name, SERVING)))
+        flags, more = _FLAGS.get(name, (SERVING, ()))
+        cli.command(name)(takes_flags(command, *more, flags=flags))
     cli.add_typer(build_keys(), name="keys")
     return cli
 

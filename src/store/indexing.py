@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .writing import Writer
 _DAY = re.compile(r"\d{4}-\d\d-\d\d$")
 _BUSY_S = 60.0  # a feeder beside us writes too
 _AT_ONCE = 5000
+_FEW = 100  # may go, whatever share of all they are
 
 Progress = Callable[[int, int, float], None]
 """Done, of how many, how many a second."""
@@ -41,16 +42,22 @@ class Indexed:
     unread: int = 0
 
 
-async def index(trace_dir: Path, database_url: str | None, progress: Progress) -> Indexed:
+async def index(
+    trace_dir: Path, database_url: str | None, progress: Progress, *, remove_most: bool = False
+) -> Indexed:
     """Bring the store in line with the folder. Raises StoreError, OSError of what cannot be read.
 
-    A folder that is away, as on a disk that is not mounted, takes no row with it.
+    A folder that is away, or empty as where a disk is not mounted, or not the one that these rows
+    are of, takes no row with it: more than half of them go with `remove_most` alone.
     """
     files = list(trace_files(trace_dir))
     engine = open_engine(store_url(database_url, trace_dir), writes=True, busy_s=_BUSY_S)
     try:
         await schema.upgrade(engine)
-        return await _Indexing(engine, trace_dir, progress).run(files)
+        indexing = _Indexing(engine, trace_dir, progress)
+        await indexing.write(files)
+        await indexing.remove(await indexing.gone(all_of_them=remove_most))
+        return indexing.done
     except AWAY as error:
         raise StoreError(f"the store cannot be written: {summary(error)}") from error
     finally:
@@ -63,9 +70,10 @@ class _Indexing:
         self._writer = Writer(engine)
         self._trace_dir = trace_dir
         self._progress = progress
-        self._done = Indexed()
+        self.done = Indexed()
 
-    async def run(self, files: list[str]) -> Indexed:
+    async def write(self, files: list[str]) -> None:
+        """The rows of the files that are there."""
         began = time.monotonic()
         start = 0
         while start < len(files):
@@ -74,19 +82,40 @@ class _Indexing:
             await self._write(loaded)
             start += loaded.taken
             self._progress(start, len(files), start / max(time.monotonic() - began, 1e-3))
-        await self._remove_gone()
-        return self._done
 
     async def _write(self, loaded: Loaded) -> None:
         written, _ = await self._writer.apply(loaded.items)
-        done = self._done
+        done = self.done
         done.files += loaded.taken
         done.unread += loaded.taken - len(loaded.items)
         done.written += written
         done.same += len(loaded.items) - written
 
-    async def _remove_gone(self) -> None:
-        """Looked up one by one, not in the list made before: traces have come since."""
+    async def gone(self, *, all_of_them: bool) -> list[Drop]:
+        """The rows without a file. Raises StoreError where these are too many to be believed."""
+        gone: list[Drop] = []
+        rows = 0
+        async for some in self._rows():
+            rows += len(some)
+            # One by one, not in the list made before: traces have come since.
+            gone += [row for row in some if not (self._trace_dir / row.file).exists()]
+        if gone and not self._trace_dir.exists():
+            raise StoreError(f"{self._trace_dir}: the folder is away; no row was removed")
+        if len(gone) > max(_FEW, rows // 2) and not all_of_them:
+            raise StoreError(
+                f"{len(gone):,} of {rows:,} rows have no file in {self._trace_dir}, as if it were"
+                " another's or its disk were away: they stay; if they are to go, add --remove-most"
+            )
+        return gone
+
+    async def remove(self, gone: list[Drop]) -> None:
+        """These rows."""
+        for start in range(0, len(gone), _AT_ONCE):
+            _, removed = await self._writer.apply(gone[start : start + _AT_ONCE])
+            self.done.removed += removed
+
+    async def _rows(self) -> AsyncIterator[list[Drop]]:
+        """All that could go, a part at a time."""
         last = -1
         while True:
             query = select(records.c.seq, records.c.id, records.c.file)
@@ -96,12 +125,7 @@ class _Indexing:
             if not rows:
                 return
             last = rows[-1].seq
-            gone = [Drop(r.id, r.file) for r in rows if not (self._trace_dir / r.file).exists()]
-            if gone:
-                if not self._trace_dir.exists():
-                    raise StoreError(f"{self._trace_dir}: the folder is away; no row was removed")
-                _, removed = await self._writer.apply(gone)
-                self._done.removed += removed
+            yield [Drop(row.id, row.file) for row in rows]
 
 
 def trace_files(trace_dir: Path) -> Iterator[str]:
