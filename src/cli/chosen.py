@@ -20,11 +20,13 @@ _WHOLE = 26
 _NAMED = 10  # of several that an id may mean
 
 
-def chosen(folder: Folder, words: Sequence[str] | None) -> Iterator[TraceFile]:
+def chosen(
+    folder: Folder, words: Sequence[str] | None, *, printed: bool = False
+) -> Iterator[TraceFile]:
     """Traces by id in the order given, else those that pass the filter, the newest first.
 
     An id may be its beginning, or what a terminal has left of it, with the `…` where it was cut.
-    Ends the command where one is nobody's, or may be several.
+    `printed`: each at once. Ends the command where one is nobody's, or may be several.
     """
     if words and all(_ID.fullmatch(word) or _CUT.fullmatch(word) for word in words):
         found = [_found(folder, word) for word in words]
@@ -32,9 +34,9 @@ def chosen(folder: Folder, words: Sequence[str] | None) -> Iterator[TraceFile]:
             yield from (_one(word, files) for word, files in zip(words, found, strict=True))
             return
     node, _ = filter_of(words)
-    from ..query.scanning import scan  # noqa: PLC0415  not for the start
+    from .looking import hits  # noqa: PLC0415  not for the start
 
-    yield from (TraceFile(hit.row.file, hit.row.id) for hit in scan(folder, node))
+    yield from (TraceFile(hit.row.file, hit.row.id) for hit in hits(folder, node, printed=printed))
 
 
 def names(word: str, identity: str) -> bool:

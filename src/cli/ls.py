@@ -82,9 +82,9 @@ def command(
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:
-        from ..query.scanning import scan  # noqa: PLC0415  the providers' forms: not at the start
+        from .looking import hits  # noqa: PLC0415  the providers' forms: not at the start
 
-        rows = (hit.row for hit in scan(folder, node))
+        rows = (hit.row for hit in hits(folder, node))
         chosen = _ordered(rows, sort, limit + 1 if limit else None, reverse=reverse)
         shown = chosen[: limit or None]
         if as_json:

@@ -43,10 +43,10 @@ def command(
         print(f"give words to search for{asked}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(BAD_CONFIG)
     with reading(trace_dir, config) as folder:
-        from ..query.scanning import scan  # noqa: PLC0415  the providers' forms: not at the start
+        from .looking import hits  # noqa: PLC0415  the providers' forms: not at the start
 
         number = -1
-        for number, hit in enumerate(scan(folder, node)):
+        for number, hit in enumerate(hits(folder, node, printed=True)):
             if limit and number == limit:
                 print(f"the first {limit}; --limit 0 for all", file=sys.stderr)  # noqa: T201
                 break

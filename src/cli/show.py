@@ -83,7 +83,7 @@ def command(
 
 
 def _some(folder: Folder, which: list[str] | None, limit: int) -> Iterator[TraceFile]:
-    for number, file in enumerate(chosen(folder, which)):
+    for number, file in enumerate(chosen(folder, which, printed=True)):
         if number >= limit and len(which or ()) < number + 1:
             return
         yield file

@@ -59,9 +59,9 @@ def command(
     """
     node, _ = filter_of(words)
     with reading(trace_dir, config) as folder:
-        from ..query.scanning import scan  # noqa: PLC0415  the providers' forms: not at the start
+        from .looking import hits  # noqa: PLC0415  the providers' forms: not at the start
 
-        groups, total = summed((hit.row for hit in scan(folder, node)), _group_of(by))
+        groups, total = summed((hit.row for hit in hits(folder, node)), _group_of(by))
         ordered = sorted(groups.items(), key=_last, reverse=True)
         if as_json:
             for name, figures in ordered:

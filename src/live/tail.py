@@ -19,6 +19,7 @@ from ..record.watching import NewTraces
 from ..tracing.following import FolderFollower, Live
 
 _PAUSE_S = 0.1
+_LAST_S = 2.0  # what is over is looked for: who watches wants what comes
 _NO_TRACE_S = 10.0  # after its end; the recorder is behind, or there was no room for it
 _ELSEWHERE_S = 1.0
 _REMEMBERED = 10_000
@@ -86,7 +87,9 @@ class Tail:
     def run(self, last: int) -> None:
         """Until interrupted. Raises OSError where there is no folder."""
         new = NewTraces(self._folder)
-        for hit in list(islice(scan(self._folder, self._node), last))[::-1]:
+        until = time.monotonic() + _LAST_S
+        before = scan(self._folder, self._node, lambda _: time.monotonic() < until)
+        for hit in list(islice(before, last))[::-1]:
             self._face.ended(hit)
         try:
             while True:

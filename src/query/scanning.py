@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from ..record.conversation import said_in
-from ..record.folder import Folder
+from ..record.folder import Folder, TraceFile
 from ..record.narrowing import narrowed
 from ..record.row import Row
 from ..record.skeleton import loads, without_events
@@ -35,11 +35,16 @@ class Hit:
         return self.said
 
 
-def scan(folder: Folder, node: Node) -> Iterator[Hit]:
-    """The traces that pass, newest first. Raises OSError where the folder cannot be listed."""
+def scan(
+    folder: Folder, node: Node, goes_on: Callable[[TraceFile], bool] = lambda _: True
+) -> Iterator[Hit]:
+    """The traces that pass, newest first. `goes_on` is asked before each file is looked at. Raises
+    OSError where the folder cannot be listed."""
     since, until = time_bounds(node)
     look, fits, alone = may_fit(node), matcher(node), lone_words(node)
     for file in folder.files(since, until):
+        if not goes_on(file):
+            return
         data = folder.read(file)
         if data is None:
             continue

@@ -15,7 +15,7 @@ from src.query.prefilter import lone_words
 from src.query.scanning import scan
 from src.query.tree import Test
 from src.record.conversation import conversation_of
-from src.record.folder import Folder
+from src.record.folder import Folder, TraceFile
 from src.record.narrowing import narrowed
 from src.record.row import row_of
 from src.record.skeleton import loads
@@ -158,6 +158,19 @@ def test_a_search_over_a_session_shows_what_reading_all_of_it_shows(tmp_path: Pa
             if any(found_in(texts, word)):
                 whole[file.id] = [e.found for e in excerpts(tests, texts, 2)]
         assert hits == whole
+
+
+def test_a_look_ends_where_it_is_told_to(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    ids = [written.add(chat("m", "a")) for _ in range(3)][::-1]
+    looked: list[str] = []
+
+    def goes_on(file: TraceFile) -> bool:
+        looked.append(file.id)
+        return file.id != ids[1]
+
+    assert [hit.row.id for hit in scan(Folder(tmp_path), parse("", NOW_US), goes_on)] == ids[:1]
+    assert looked == ids[:2]
 
 
 @pytest.mark.parametrize("far", [0, 4090, 4093, 4096, 9000])
