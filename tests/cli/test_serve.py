@@ -115,9 +115,9 @@ def test_a_key_by_flag_goes_to_the_workers_by_their_environment(
 def test_a_worker_that_dies_is_replaced(upstream: Upstream, start_tap: StartTap) -> None:
     tap = start_tap(base_url=upstream.url, args=["--workers", "2"])
     eventually(lambda: answers(tap))
-    workers = [p for p in tap.members() if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    eventually(lambda: len(tap.recorders()) == 2)  # both are up
+    workers, before = tap.workers(), len(tap.members())
     assert len(workers) == 2
-    before = len(tap.members())
     os.kill(workers[0], signal.SIGKILL)
     eventually(lambda: f"worker {workers[0]} ended with code -9" in tap.output)
     eventually(lambda: len(tap.members()) == before)
