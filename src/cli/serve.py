@@ -137,33 +137,26 @@ class Workers(Multiprocess):
         super().terminate_all()
 
     def keep_subprocess_alive(self) -> None:
-        """As uvicorn's until one of them has served; from then on none ends the others, and none is
-        replaced in silence."""
+        """None is replaced in silence. One that cannot start ends the program where none has served
+        yet: all would fail alike. Later (a disk that is read only for a while, a config that is
+        being edited) the others go on, and it is tried again.
+        """
         if self.should_exit.is_set():
             return
         if not self._have_served:
             self._have_served = any(w.exitcode is None and w.is_ready(1) for w in self.processes)
-        if self._have_served:
-            self._replace()
-            return
-        super().keep_subprocess_alive()
-        for worker in self.processes:
-            if worker.exitcode == START_FAILED:
-                log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
-
-    def _replace(self) -> None:
-        """Where uvicorn ends all of it because one replacement cannot start (a disk that is read
-        only for a while, a config that is being edited), the others go on, and it is tried again.
-        """
         for worker in list(self.processes):
             if worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
                 continue
             worker.kill()  # it may hang
             worker.join()
             log.error("worker %s ended with code %s", worker.pid, worker.exitcode)
-            self.processes.remove(worker)
             if worker.exitcode == START_FAILED:
+                if not self._have_served:
+                    self.should_exit.set()
+                    return
                 self._replace_at = time.monotonic() + _REPLACE_S
+            self.processes.remove(worker)
         while len(self.processes) < self.processes_num and time.monotonic() >= self._replace_at:
             worker = Process(self.config, self.sockets)
             worker.start()

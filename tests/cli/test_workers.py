@@ -17,6 +17,7 @@ class Worker:
     lives."""
 
     begun: ClassVar[list[Worker]] = []  # of the test that runs
+    ready: ClassVar[bool] = True
 
     def __init__(self, *_: object) -> None:
         self.pid = len(self.begun) + 1
@@ -27,7 +28,7 @@ class Worker:
         self.begun.append(self)
 
     def is_ready(self, timeout: float) -> bool:
-        return True
+        return self.ready
 
     def is_alive(self, timeout: float) -> bool:
         if self.dies_asked:
@@ -63,3 +64,29 @@ def test_a_replacement_that_fails_while_it_is_asked_ends_nobody(workers: serve.W
     assert not workers.should_exit.is_set()
     assert workers.processes == [first, Worker.begun[-1]]
     assert len(Worker.begun) == 2
+
+
+def test_one_that_is_killed_before_any_has_served_is_told_and_replaced(
+    workers: serve.Workers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Worker, "ready", False)
+    first, second = workers.processes
+    second.exitcode = -9  # type: ignore[misc]
+    workers.keep_subprocess_alive()
+    assert workers.processes == [first, *Worker.begun]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"worker {second.pid} ended with code -9"
+    ]
+    assert not workers.should_exit.is_set()
+
+
+def test_one_that_cannot_start_before_any_has_served_ends_the_program(
+    workers: serve.Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "ready", False)
+    _, second = workers.processes
+    second.exitcode = START_FAILED  # type: ignore[misc]
+    workers.keep_subprocess_alive()
+    assert workers.should_exit.is_set()
+    assert second in workers.processes  # whose code is the program's
+    assert Worker.begun == []
