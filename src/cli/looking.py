@@ -42,8 +42,8 @@ class _Looking:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _EVERY_S
-            day = file.file.rpartition("/")[0]
-            back = f", back to {day}" if day else ""
+            day, _, name = file.file.rpartition("/")
+            back = f", back to {day} {name[:2]}:{name[2:4]}" if day else ""
             self._write(f"{_ERASED}{self._looked:,} traces looked at{back} …")
             self._shown = True
         return True

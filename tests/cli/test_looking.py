@@ -44,9 +44,9 @@ def test_a_terminal_is_told_how_far_it_is(folder: Folder, terminal: Terminal) ->
     assert list(looking.hits(folder, parse("model:other", 0))) == []
     told = terminal.getvalue().split("\r\x1b[K")
     assert told[1:] == [
-        "1 traces looked at, back to 2026-11-21 …",
-        "2 traces looked at, back to 2026-11-20 …",
-        "3 traces looked at, back to 2026-11-19 …",
+        "1 traces looked at, back to 2026-11-21 12:00 …",
+        "2 traces looked at, back to 2026-11-20 12:00 …",
+        "3 traces looked at, back to 2026-11-19 12:00 …",
         "",
     ]
 
