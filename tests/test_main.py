@@ -67,7 +67,7 @@ def test_commands_about_settings_take_the_same_flags(command: str) -> None:
 
 def test_index_shows_the_flags_it_uses_and_no_others() -> None:
     flags = re.findall(r"^ .* --([a-z-]+)", help_of("index").partition("Options:")[2], re.MULTILINE)
-    assert flags == ["config", "trace-dir", "help"]
+    assert flags == ["config", "trace-dir", "remove-most", "help"]
 
 
 def help_of(*command: str) -> str:
