@@ -22,7 +22,7 @@ from .cursors import SORTS, decoded, encoded
 from .names import MOST, NAMED, values_of
 from .paging import Pager
 from .rollups import scope_of
-from .row_sums import Span
+from .row_sums import Breakdown
 from .stats import Bucket, stats
 from .tables import LIST_COLUMNS, SEQ_STEP, SUMS, records, sessions
 
@@ -146,9 +146,9 @@ class Reader:
             if not self._sqlite:  # all that is read is of one moment, as it is there
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             names = await self._names(connection, node)
-            span = Span(since_us, until_us, bucket_us, by, only_key)
+            breakdown = Breakdown(since_us, until_us, bucket_us, by, only_key)
             owned = self._owned(only_key)
-            return await stats(connection, node, span, names, owned, sqlite=self._sqlite)
+            return await stats(connection, node, breakdown, names, owned, sqlite=self._sqlite)
 
     # --- whose ---
 

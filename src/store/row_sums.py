@@ -16,7 +16,7 @@ LAST_US = 1 << 52
 _AT_ONCE = 10_000
 
 
-class Span(NamedTuple):
+class Breakdown(NamedTuple):
     """What is asked for; see `Reader.stats`."""
 
     since_us: int | None
@@ -36,20 +36,20 @@ Key = tuple[int, str | int]
 
 
 class Rows:
-    """Of those that `chosen` and `owned` choose, as `span` has it."""
+    """Of those that `chosen` and `owned` choose, as `breakdown` has it."""
 
     def __init__(
         self,
         connection: AsyncConnection,
         chosen: ColumnElement[bool],
         owned: Sequence[ColumnElement[bool]],
-        span: Span,
+        breakdown: Breakdown,
     ) -> None:
-        by = _group_of(span.by) if span.by is not None else records.c.seq
+        by = _group_of(breakdown.by) if breakdown.by is not None else records.c.seq
         columns = (records.c[name] for name in Counted._fields)
         self._query = select(records.c.seq, by.label("group"), *columns).where(chosen, *owned)
         self._connection = connection
-        self._span = span
+        self._breakdown = breakdown
 
     async def add(self, found: dict[Key, Figures], since_us: int, until_us: int) -> None:
         """Those received in between, `until_us` not included."""
@@ -61,7 +61,7 @@ class Rows:
 
     async def add_found(self, found: dict[Key, Figures], query: Select[Any]) -> None:
         """What a query finds: seq, group, then `Counted`."""
-        bucket_us, grouped = self._span.bucket_us, self._span.by is not None
+        bucket_us, grouped = self._breakdown.bucket_us, self._breakdown.by is not None
         async with self._connection.stream(query) as result:
             async for part in result.partitions(_AT_ONCE):
                 for at, group, *counted in part:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .figures import Counted, Figures
 from .rollups import scope_of
-from .row_sums import Key, Rows, Span
+from .row_sums import Breakdown, Key, Rows
 from .session_sums import is_of_session
 from .tables import SEQ_STEP, SUMS, records, sessions
 
@@ -26,28 +26,30 @@ _WORTH = 0.7  # looked up by session, a row costs so much more than one after th
 
 
 class Sessions:
-    """Adds them up for `span`, whose rows are `owned`."""
+    """Adds them up for `breakdown`, whose rows are `owned`."""
 
     def __init__(
         self,
         connection: AsyncConnection,
-        span: Span,
+        breakdown: Breakdown,
         owned: Sequence[ColumnElement[bool]],
         *,
         sqlite: bool,
     ) -> None:
         self._connection = connection
-        self._span = span
+        self._breakdown = breakdown
         self._owned = owned
         self._sqlite = sqlite
-        self._first, self._end = (us * SEQ_STEP for us in span.bounds)
+        self._first, self._end = (us * SEQ_STEP for us in breakdown.bounds)
         c = sessions.c
         self._touching = and_(
-            c.owner == scope_of(span.only_key), c.last_seq >= self._first, c.first_seq < self._end
+            c.owner == scope_of(breakdown.only_key),
+            c.last_seq >= self._first,
+            c.first_seq < self._end,
         )
         whole = [c.first_seq >= self._first, c.last_seq < self._end]
-        if span.bucket_us is not None:
-            bucket = span.bucket_us * SEQ_STEP
+        if breakdown.bucket_us is not None:
+            bucket = breakdown.bucket_us * SEQ_STEP
             whole.append(c.first_seq // bucket == c.last_seq // bucket)
         self._whole = and_(*whole)
 
@@ -73,7 +75,7 @@ class Sessions:
         return min(int(cut), requests - int(whole))
 
     async def _add_whole(self, found: dict[Key, Figures]) -> None:
-        c, bucket_us = sessions.c, self._span.bucket_us
+        c, bucket_us = sessions.c, self._breakdown.bucket_us
         query = select(c.first_seq, c.session_id, *(c[name] for name in SUMS), c.durations, c.ttfts)
         query = query.where(self._touching, self._whole)
         async with self._connection.stream(query) as result:
@@ -88,7 +90,7 @@ class Sessions:
         query = select(r.seq, s.session_id, *(r[name] for name in Counted._fields))
         query = query.join_from(sessions, records, is_of_session(s.session_id, sqlite=self._sqlite))
         query = query.where(self._touching, not_(self._whole), *self._owned)
-        rows = Rows(self._connection, false(), (), self._span)
+        rows = Rows(self._connection, false(), (), self._breakdown)
         await rows.add_found(found, query.where(r.seq >= self._first, r.seq < self._end))
 
     def _add_others(self, found: dict[Key, Figures], every: Mapping[Key, Figures]) -> None:

@@ -25,7 +25,7 @@ from ..query.tree import And, Node, Not, Op, Or, Test
 from .compiling import Compiler, tests_in
 from .figures import Figures, Percentiles
 from .rollups import ALL, COMBINED, DAY_HOURS, DIMENSIONS, HOUR_US, scope_of
-from .row_sums import LAST_US, Key, Rows, Span
+from .row_sums import LAST_US, Breakdown, Key, Rows
 from .session_stats import Sessions
 from .tables import LIST_COLUMNS, SUMS, rollups
 
@@ -57,40 +57,40 @@ class Bucket:
 async def stats(
     connection: AsyncConnection,
     node: Node,
-    span: Span,
+    breakdown: Breakdown,
     names: Mapping[str, Sequence[str]],
     owned: Sequence[ColumnElement[bool]],
     *,
     sqlite: bool,
 ) -> list[Bucket]:
     """See `Reader.stats`. Raises ValueError."""
-    if span.by is not None and span.by not in _GROUPS:
-        raise ValueError(f"by is {span.by[:40]!r}; give one of {', '.join(_GROUPS)}")
-    span, rest = _within(node, span)
-    found = await _figures(Question(connection, rest, span, names, owned, sqlite))
+    if breakdown.by is not None and breakdown.by not in _GROUPS:
+        raise ValueError(f"by is {breakdown.by[:40]!r}; give one of {', '.join(_GROUPS)}")
+    breakdown, rest = _within(node, breakdown)
+    found = await _figures(Question(connection, rest, breakdown, names, owned, sqlite))
     return [
-        _bucket(key, figures, span)
+        _bucket(key, figures, breakdown)
         for key, figures in sorted(found.items(), key=lambda item: (item[0][0], str(item[0][1])))
         if figures.sums[0]
     ]
 
 
 class Question(NamedTuple):
-    """What `stats` was asked for. `rest`: the filter without bounds of time, which `span` has."""
+    """What `stats` was asked for. `rest`: the filter without the bounds of time of `breakdown`."""
 
     connection: AsyncConnection
     rest: Node
-    span: Span
+    breakdown: Breakdown
     names: Mapping[str, Sequence[str]]
     owned: Sequence[ColumnElement[bool]]
     sqlite: bool
 
 
 async def _figures(asked: Question) -> dict[Key, Figures]:
-    if asked.span.by == "session_id" and asked.rest == And(()):
-        of_all = asked._replace(span=asked.span._replace(by=None))
-        if _source(of_all.rest, of_all.span) is not None:
-            sums = Sessions(asked.connection, asked.span, asked.owned, sqlite=asked.sqlite)
+    if asked.breakdown.by == "session_id" and asked.rest == And(()):
+        of_all = asked._replace(breakdown=asked.breakdown._replace(by=None))
+        if _source(of_all.rest, of_all.breakdown) is not None:
+            sums = Sessions(asked.connection, asked.breakdown, asked.owned, sqlite=asked.sqlite)
             found = await sums.add_up(await _figures(of_all))
             if found is not None:
                 return found
@@ -99,29 +99,29 @@ async def _figures(asked: Question) -> dict[Key, Figures]:
 
 async def _figures_by_time(asked: Question) -> dict[Key, Figures]:
     """Of whole hours or days from sums, where these tell what is asked for."""
-    connection, rest, span, names, owned, sqlite = asked
+    connection, rest, breakdown, names, owned, sqlite = asked
     found: dict[Key, Figures] = {}
-    source = _source(rest, span)
-    since, until = span.bounds
+    source = _source(rest, breakdown)
+    since, until = breakdown.bounds
     unit = source.hours * HOUR_US if source is not None else LAST_US
     first, last = -(-since // unit) * unit, until // unit * unit
     whole = source is None or first >= last
     # What few rows there are at the edges is looked at one by one.
     chosen = Compiler(sqlite, names, by_row=not whole).compile(rest)
-    rows = Rows(connection, chosen, owned, span)
+    rows = Rows(connection, chosen, owned, breakdown)
     if source is None or whole:
         await rows.add(found, since, until)
     else:
         await rows.add(found, since, first)
-        await _add_sums(connection, found, source, span, (first // HOUR_US, last // HOUR_US))
+        await _add_sums(connection, found, source, breakdown, (first // HOUR_US, last // HOUR_US))
         await rows.add(found, last, until)
     return found
 
 
-def _within(node: Node, span: Span) -> tuple[Span, Node]:
-    """Bounds of time in the filter bound the span."""
+def _within(node: Node, breakdown: Breakdown) -> tuple[Breakdown, Node]:
+    """Bounds of time in the filter are its bounds, too."""
     parts = node.parts if isinstance(node, And) else (node,)
-    since, until = span.bounds
+    since, until = breakdown.bounds
     rest = []
     for part in parts:
         if not isinstance(part, Test) or part.field.kind is not Kind.TIME:
@@ -134,7 +134,7 @@ def _within(node: Node, span: Span) -> tuple[Span, Node]:
             until = min(until, at + (part.op is Op.LE))
         else:
             rest.append(part)
-    return span._replace(since_us=since, until_us=until), And(tuple(rest))
+    return breakdown._replace(since_us=since, until_us=until), And(tuple(rest))
 
 
 class Source(NamedTuple):
@@ -147,26 +147,28 @@ class Source(NamedTuple):
     group_of: Callable[[str], str | None]
 
 
-def _source(rest: Node, span: Span) -> Source | None:
+def _source(rest: Node, breakdown: Breakdown) -> Source | None:
     """The sums that tell what is asked for; None: the rows have to."""
-    unit = span.bucket_us or DAY_HOURS * HOUR_US
+    unit = breakdown.bucket_us or DAY_HOURS * HOUR_US
     if unit % HOUR_US:
         return None
     member = _one_member(rest)
-    if member is not None and span.by is None and span.only_key is None:
+    if member is not None and breakdown.by is None and breakdown.only_key is None:
         kind, wanted = member
         return Source(ALL, kind, 1, lambda value: "" if value == wanted else None)
     asked = {test.field.column for test in tests_in(rest)}
-    if span.by is not None:
-        asked.add(span.by)
+    if breakdown.by is not None:
+        asked.add(breakdown.by)
     if not asked <= set(DIMENSIONS):
         return None
     if len(asked) < 2:
         one = asked.pop() if asked else ""
-        return Source(scope_of(span.only_key), one, 1, partial(_group_of_one, rest, span, one))
+        return Source(
+            scope_of(breakdown.only_key), one, 1, partial(_group_of_one, rest, breakdown, one)
+        )
     if unit % (DAY_HOURS * HOUR_US):
         return None
-    return Source(ALL, COMBINED, DAY_HOURS, partial(_group_of_all, rest, span))
+    return Source(ALL, COMBINED, DAY_HOURS, partial(_group_of_all, rest, breakdown))
 
 
 def _one_member(node: Node) -> tuple[str, str] | None:
@@ -179,26 +181,26 @@ def _one_member(node: Node) -> tuple[str, str] | None:
     return None if "*" in value else (LIST_COLUMNS[node.field.column], value)
 
 
-def _group_of_one(rest: Node, span: Span, name: str, value: str) -> str | None:
+def _group_of_one(rest: Node, breakdown: Breakdown, name: str, value: str) -> str | None:
     if not _fits(rest, {name: value}):
         return None
-    return value if span.by is not None else ""
+    return value if breakdown.by is not None else ""
 
 
-def _group_of_all(rest: Node, span: Span, packed: str) -> str | None:
+def _group_of_all(rest: Node, breakdown: Breakdown, packed: str) -> str | None:
     values = dict(zip(DIMENSIONS[1:], orjson.loads(packed), strict=True))
-    if span.only_key is not None and values["key_label"] != span.only_key:
+    if breakdown.only_key is not None and values["key_label"] != breakdown.only_key:
         return None
     if not _fits(rest, values):
         return None
-    return values[span.by] if span.by is not None else ""
+    return values[breakdown.by] if breakdown.by is not None else ""
 
 
 async def _add_sums(
     connection: AsyncConnection,
     found: dict[Key, Figures],
     source: Source,
-    span: Span,
+    breakdown: Breakdown,
     hours: tuple[int, int],
 ) -> None:
     c = rollups.c
@@ -214,7 +216,7 @@ async def _add_sums(
         group = group_of(value)
         if group is None:
             continue
-        key = (_start(hour * HOUR_US, span.bucket_us), group)
+        key = (_start(hour * HOUR_US, breakdown.bucket_us), group)
         figures = found.get(key)
         if figures is None:
             figures = found[key] = Figures()
@@ -241,12 +243,12 @@ def _fits(node: Node, values: Mapping[str, str]) -> bool:
             return any(_fits(part, values) for part in parts)
 
 
-def _bucket(key: Key, figures: Figures, span: Span) -> Bucket:
+def _bucket(key: Key, figures: Figures, breakdown: Breakdown) -> Bucket:
     requests, errors, input_, output, cached, written, reasoning, pico, priced = figures.sums
     durations, ttfts = figures.percentiles()
     return Bucket(
-        start_us=None if span.bucket_us is None else key[0],
-        group=None if span.by is None or key[1] == "" else key[1],
+        start_us=None if breakdown.bucket_us is None else key[0],
+        group=None if breakdown.by is None or key[1] == "" else key[1],
         requests=requests,
         errors=errors,
         input_tokens=input_,
