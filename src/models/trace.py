@@ -105,7 +105,8 @@ class Timing(Part):
     max_gap_ms: float | None = Field(description="longest silence between two chunks")
     output_tokens_per_s: float | None = Field(
         description="from the first token to the last byte; null where that is less than 50 ms or "
-        "fewer than three pieces, for then it says nothing of the model"
+        "fewer than three pieces, for then it says nothing of the model; without the tokens of "
+        "reasoning of which nothing was sent"
     )
 
 

@@ -19,7 +19,7 @@ from .findings import Findings, find
 from .recorded import Recorded
 from .session import Lineage, named_session
 from .streams import Stream
-from .timing import Clock, ms, timing
+from .timing import Clock, ms, streamed_tokens, timing
 
 SCHEMA = "llmtap/1"
 _FINGERPRINT_DIGITS = 8  # enough to tell keys apart
@@ -95,7 +95,7 @@ class Documents:
         self, found: Findings, summary: dict[str, object], received_at: str
     ) -> dict[str, object]:
         """The document in the schema's order. Redactions are complete when it is."""
-        recorded, usage, stream = found.recorded, found.usage, found.stream
+        recorded, stream = found.recorded, found.stream
         opened, finished = recorded.opened, recorded.finished
         user_agent = found.request_headers.get(b"user-agent")
         first_token_ms = stream.first_token_ms if stream is not None else None
@@ -116,7 +116,7 @@ class Documents:
                 recorded,
                 received_at,
                 first_token_ms,
-                usage.output_tokens if usage is not None else None,
+                streamed_tokens(found.usage, found.message),
             ),
             "termination": {"cause": found.cause, "phase": found.phase, "detail": found.detail},
             "error": found.error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from ..proxy.providers.values import Usage
 from .recorded import Recorded
 from .records import Finished
 
@@ -43,9 +44,9 @@ def timing(
     recorded: Recorded,
     received_at: str,
     first_token_ms: float | None,
-    output_tokens: int | None,
+    tokens: int | None,
 ) -> dict[str, object]:
-    """The schema's `timing`."""
+    """The schema's `timing`; `tokens` as `streamed_tokens` gives them."""
     finished = recorded.finished
     if finished is None:
         return _until_killed(recorded, received_at, first_token_ms)
@@ -67,7 +68,7 @@ def timing(
         "finished_ms": ms(finished.t_finished, started),
         "overhead_ms": overhead_ms(finished, started),
         "max_gap_ms": ms(finished.max_gap, 0.0) if recorded.response else None,
-        "output_tokens_per_s": _tokens_per_s(recorded, output_tokens, first_token_ms, last_byte),
+        "output_tokens_per_s": _tokens_per_s(recorded, tokens, first_token_ms, last_byte),
     }
 
 
@@ -100,12 +101,27 @@ def overhead_ms(finished: Finished, started: float) -> float:
     return int(own * 1_000_000 + 0.5) / 1000 if own > 0.0 else 0.0
 
 
+def streamed_tokens(usage: Usage | None, message: object) -> int | None:
+    """The output tokens of a stream that were sent, `message` is what it said. Reasoning of which
+    nothing was sent came before the first of them: with it a model would seem ten times as fast."""
+    if usage is None or usage.output_tokens is None or not usage.reasoning_tokens:
+        return usage.output_tokens if usage is not None else None
+    from ..record.conversation import answer_of  # noqa: PLC0415  few reason: not at the start
+
+    answered = answer_of({"response": {"message": message}})
+    if any(part.kind == "thinking" for turn in answered for part in turn.parts):
+        return usage.output_tokens
+    return usage.output_tokens - usage.reasoning_tokens
+
+
 def _tokens_per_s(
     recorded: Recorded, tokens: int | None, first_ms: float | None, last_ms: float | None
 ) -> float | None:
     """Output tokens a second while the model was speaking; None where that cannot be seen: not
     streamed, or all of it there (nearly) at once."""
-    if not tokens or first_ms is None or last_ms is None or last_ms - first_ms < _LEAST_SPOKEN_MS:
+    if first_ms is None or last_ms is None or last_ms - first_ms < _LEAST_SPOKEN_MS:
+        return None
+    if tokens is None or tokens <= 0:
         return None
     pieces = recorded.response
     if len(pieces) < _LEAST_PIECES:

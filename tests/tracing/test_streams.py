@@ -182,3 +182,37 @@ def test_there_is_no_rate_where_the_pieces_came_nearly_at_once(
 def test_a_stream_cut_after_two_tokens_has_no_rate() -> None:
     cut = [DELTA % b"Hel", DELTA % b"lo"]
     assert rate(cut, [100.5, 100.500011], cause="client_disconnected", phase="body") is None
+
+
+REASONED = USAGE[:-4] + b',"completion_tokens_details":{"reasoning_tokens":15}}}\n\n'
+RESPONSE = (
+    b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"r",'
+    b'"object":"response","status":"completed","model":"gpt-5","output":[{"type":"reasoning",'
+    b'"id":"rs","summary":[%b]},{"type":"message","id":"m","role":"assistant","content":'
+    b'[{"type":"output_text","text":"Hello"}]}],"usage":{"input_tokens":9,"output_tokens":20,'
+    b'"output_tokens_details":{"reasoning_tokens":15}}}}\n\n'
+)
+SPOKEN = (
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","item_id":"m",'
+    b'"output_index":1,"content_index":0,"delta":"Hel"}\n\n'
+)
+SUMMARY = b'{"type":"summary_text","text":"Thinking"}'
+
+
+def test_reasoning_that_was_not_sent_is_not_in_the_rate() -> None:
+    pieces = [DELTA % b"Hel", DELTA % b"lo", END + REASONED + DONE]
+    assert rate(pieces, [100.5, 100.6, 100.7]) == 25.0
+    shown = [DELTA.replace(b"content", b"reasoning_content") % b"Hm", *pieces]
+    assert rate(shown, [100.4, 100.5, 100.6, 100.7]) == pytest.approx(20 / 0.3, abs=0.01)
+
+
+@pytest.mark.parametrize(("summary", "expected"), [(b"", 25.0), (SUMMARY, 100.0)])
+def test_a_summary_of_the_reasoning_counts_as_sent(summary: bytes, expected: float) -> None:
+    pieces = [SPOKEN, SPOKEN, RESPONSE % summary]
+    assert rate(pieces, [100.5, 100.6, 100.7], target=b"/v1/responses") == expected
+
+
+def test_reasoning_alone_has_no_rate() -> None:
+    usage = REASONED.replace(b'"completion_tokens":20', b'"completion_tokens":15')
+    pieces = [DELTA % b"", DELTA % b"", END + usage + DONE]
+    assert rate(pieces, [100.5, 100.6, 100.7]) is None
