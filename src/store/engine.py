@@ -102,8 +102,8 @@ def open_engine(
     )
     if writes:
         event.listen(engine.sync_engine, "begin", _lock_postgres)
-    if query_s is not None:
-        _limit_postgres(engine, query_s)
+    else:
+        _tell_postgres(engine, query_s)
     return engine
 
 
@@ -210,13 +210,18 @@ def _limit_sqlite(engine: AsyncEngine, query_s: float) -> None:
         connection.info["deadline"].at = time.monotonic() + query_s
 
 
-def _limit_postgres(engine: AsyncEngine, query_s: float) -> None:
-    """By a statement: what is said when connecting, poolers between us and Postgres refuse."""
-    limit = f"SET LOCAL statement_timeout = {max(round(query_s * 1000), 1)}"
+def _tell_postgres(engine: AsyncEngine, query_s: float | None) -> None:
+    """How to read. By a statement: what is said when connecting, poolers between us and Postgres
+    refuse. Each plan is made for its values: one for whatever values, which Postgres goes over to
+    after five times, reads all rows for a word that is rare."""
+    told = ["set_config('plan_cache_mode', 'force_custom_plan', true)"]
+    if query_s is not None:
+        told.append(f"set_config('statement_timeout', '{max(round(query_s * 1000), 1)}', true)")
+    tell = f"SELECT {', '.join(told)}"
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(limit)
+        connection.exec_driver_sql(tell)
 
 
 def _lock_postgres(connection: Connection) -> None:

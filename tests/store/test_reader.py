@@ -6,9 +6,11 @@ import base64
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text as sql
 
 from src.query.fields import FIELDS, Kind
 from src.query.groups import Group
@@ -20,11 +22,13 @@ from src.record.figures import summed
 from src.record.row import Row
 from src.store.compiling import words_of
 from src.store.cursors import SORTS, CursorError
+from src.store.engine import open_engine, store_url
 from src.store.items import Drop, Put
 from src.store.reader import Reader
 from src.store.tables import PARTS
 from src.store.writing import Writer
 from tests.store.making import START_US, WORDS, make_row, many, put, with_values
+from tests.support.postgres import PostgresServer
 
 HOUR = 3_600_000_000
 
@@ -385,3 +389,20 @@ async def test_until_the_beginning_of_time_there_was_nothing(
     for by in (None, "session_id", "path"):
         assert await reader.stats(until_us=0, by=by) == []
         assert await reader.stats(parse("until:1970-01-01", 0), by=by) == []
+
+
+async def test_postgres_plans_for_the_words_that_are_asked_for(
+    shared_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """A plan for whatever words reads all rows where one is rare: 3 s of a million."""
+    url = store_url(await shared_postgres.new_database(), tmp_path)
+    for query_s, limit in ((3.0, "3s"), (None, "0")):
+        engine = open_engine(url, writes=False, query_s=query_s)
+        for _ in range(2):
+            async with engine.connect() as connection:
+                told = [
+                    await connection.scalar(sql(f"SHOW {name}"))
+                    for name in ("plan_cache_mode", "statement_timeout")
+                ]
+            assert told == ["force_custom_plan", limit]
+        await engine.dispose()
