@@ -24,7 +24,12 @@ def command(
     trace_dir: TraceDir = None,
     config: Config = None,
     last: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Begin with so many that are over.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Begin with so many that are over, as far as two seconds find them.",
+        ),
     ] = 5,
     every: Annotated[
         float,

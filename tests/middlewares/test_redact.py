@@ -148,7 +148,7 @@ def start(start_tap: StartTap, upstream: Upstream, **options: object) -> LLMTap:
 
 
 def on_disk(tap: LLMTap) -> str:
-    files = [path for path in tap.trace_dir.rglob("*.json") if ".journal" not in path.parts]
+    files = tap.files()
     return "".join(path.read_text() for path in files)
 
 

@@ -211,11 +211,12 @@ class LLMTap:
     # --- traces ---
 
     def files(self) -> list[Path]:
-        return sorted(
-            path
-            for path in self.trace_dir.rglob("*.json")
-            if not any(part.startswith(".") for part in path.relative_to(self.trace_dir).parts)
-        )
+        found = []
+        for folder, inner, names in os.walk(self.trace_dir):
+            # Folders like .journal come and go: whoever walks into one may find it gone.
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            found += [Path(folder) / n for n in names if n.endswith(".json") and n[0] != "."]
+        return sorted(found)
 
     def documents(self, having: str = "") -> list[tuple[Path, Document]]:
         """Every trace whose text holds `having`, parsed once; one that does not parse fails."""
